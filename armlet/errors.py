@@ -1,0 +1,107 @@
+"""The error tree. Every message says what is wrong, where, and the way out.
+
+``id`` is stable: scripts may rely on it and ``docs/reference/errors.md`` lists it. This
+module imports nothing of ours, so that every room of the house may raise its errors.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ArmletError(Exception):
+    """Something that a user can be told in a sentence or two."""
+
+    id: ClassVar[str] = "AL000"
+
+    def __init__(self, what: str, *, where: str = "", way_out: str = "") -> None:
+        self.what, self.where, self.way_out = what, where, way_out
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text}\n  way out: {self.way_out}" if self.way_out else text
+
+
+class ModelFileError(ArmletError):
+    """The model file is missing, truncated, or not a model."""
+
+    id = "AL101"
+
+
+class UnsupportedModelError(ArmletError):
+    """The model uses something that armlet does not support; every problem is listed."""
+
+    id = "AL102"
+
+
+class ModelShapeError(ArmletError):
+    """A shape is free, contradictory or impossible."""
+
+    id = "AL103"
+
+
+class ExternalDataError(ArmletError):
+    """Weights kept beside the model are missing, truncated or outside its folder."""
+
+    id = "AL104"
+
+
+class InputError(ArmletError):
+    """Data given to a model has the wrong name, dtype or shape."""
+
+    id = "AL201"
+
+
+class TargetError(ArmletError):
+    """The target is unknown, or cannot be compiled for."""
+
+    id = "AL301"
+
+
+class OutputError(ArmletError):
+    """A file could not be written; nothing is left half-written."""
+
+    id = "AL401"
+
+
+class ArtifactError(ArmletError):
+    """The file is not an armlet artifact, or of a format that this version cannot open."""
+
+    id = "AL501"
+
+
+class CpuError(ArmletError):
+    """The artifact needs CPU features that this machine lacks."""
+
+    id = "AL502"
+
+
+class ExecutionError(ArmletError):
+    """The artifact reported an error while it ran."""
+
+    id = "AL503"
+
+
+class VerificationError(ArmletError):
+    """The compiled model's answer differs from the source model's."""
+
+    id = "AL601"
+
+
+class ToolchainError(ArmletError):
+    """The C compiler or linker failed."""
+
+    id = "AL701"
+
+
+class SettingError(ArmletError):
+    """An ``ARMLET_*`` setting or a command-line option has an impossible value."""
+
+    id = "AL801"
+
+
+class InternalError(ArmletError):
+    """A bug in armlet."""
+
+    id = "AL901"

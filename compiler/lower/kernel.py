@@ -1,0 +1,28 @@
+"""A compiled kernel: object code of one group with a plain C signature.
+
+    void symbol(T0 *p0, …, Tn *pn, int32_t begin, int32_t end, void *scratch)
+
+Pointers are the group's inputs in order, then its output. ``begin`` and ``end`` cut the
+outermost parallel axis, ``[0, extent)``; ``scratch`` is an arena for each thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Kernel:
+    #: content key of the group, target, template and compiler version
+    key: str
+    symbol: str
+    #: an object file (ELF, Mach-O, wasm) that defines ``symbol``
+    object: bytes
+    #: extent of the parallel axis, at least 1
+    extent: int
+    #: bytes of scratch that a call needs, 64-byte aligned
+    scratch: int
+    #: name of the schedule template, for reports
+    template: str
+    #: estimated operations (2 x MACs, or elements moved) of a call: decides on threads
+    work: int

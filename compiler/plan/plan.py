@@ -1,0 +1,66 @@
+"""What the executor is told: tasks in order, and where every tensor lies."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+import numpy as np
+
+from armlet.compiler.ir import TensorType
+from armlet.compiler.lower.kernel import Kernel
+
+#: every tensor in the arena and among the constants begins at a multiple of this
+ALIGNMENT = 64
+
+
+class Space(enum.IntEnum):
+    """Where a pointer points; the values are part of the artifact's format."""
+
+    ARENA = 0
+    CONSTANT = 1
+    INPUT = 2
+    OUTPUT = 3
+
+
+@dataclass(frozen=True)
+class Location:
+    """``offset`` is in bytes; ``index`` says which input or output (0 elsewhere)."""
+
+    space: Space
+    offset: int = 0
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A named tensor of the interface."""
+
+    name: str
+    type: TensorType
+
+
+@dataclass(frozen=True)
+class Task:
+    """One kernel call. The last argument is the output; ``source`` is the layer's name."""
+
+    kernel: int
+    arguments: tuple[Location, ...]
+    #: name of the value that the task computes, and its type
+    value: str
+    type: TensorType
+    source: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    kernels: tuple[Kernel, ...]
+    tasks: tuple[Task, ...]
+    arena_bytes: int
+    #: largest sum of bytes of tensors that live at the same time
+    arena_lower_bound: int
+    #: (offset in the constant section, data)
+    constants: tuple[tuple[int, np.ndarray], ...]
+    constant_bytes: int

@@ -1,0 +1,24 @@
+"""Maps the top-level folders into the one import package ``armlet``, by a rule."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+ROOMS = ["frontends", "compiler", "schedules", "targets", "runtime"]
+
+
+def packages():
+    """(import name, folder) of every folder that has Python files."""
+    for top in ["armlet", *ROOMS]:
+        for init in sorted(Path(top).rglob("__init__.py")):
+            folder = init.parent
+            name = ".".join(folder.parts)
+            yield name if top == "armlet" else f"armlet.{name}", str(folder)
+
+
+found = dict(packages())
+setup(
+    packages=list(found),
+    package_dir=found,
+    package_data={"armlet.runtime": ["include/*.h", "src/*.c", "src/*.h"]},
+)
