@@ -1,10 +1,10 @@
 """What the operator families share: checks for ``infer``, tensor-expression helpers, samples.
 
-    def infer(self, operands):
-        expect_operands(self, operands, 2)
-        axis = normalize_axis(self, self.axis, operands[0].rank)
+def infer(self, operands):
+    expect_operands(self, operands, 2)
+    axis = normalize_axis(self, self.axis, operands[0].rank)
 
-    samples = cases(({"axis": 1}, (2, 3), (2, 5)), ({"axis": -1}, (7,), (1,)))
+samples = cases(({"axis": 1}, (2, 3), (2, 5)), ({"axis": -1}, (7,), (1,)))
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def shape_of(tensor: Any) -> tuple[int, ...]:
 
 def dtype_of(expr: Any) -> str:
     """The dtype of a ``te.Tensor`` or of a scalar expression."""
-    return str(expr.dtype if hasattr(expr, "dtype") else expr.expr_ty)
+    return str(expr.dtype if hasattr(expr, "dtype") else expr.expr_ty())
 
 
 def constant(value: float | int | bool, dtype: str) -> Any:
@@ -101,7 +101,7 @@ def convert(expr: Any, dtype: str) -> Any:
     if dtype_of(expr) == dtype:
         return expr
     if dtype == "bool":
-        return expr != constant(0, dtype_of(expr))
+        return tirx.NE(tirx.convert(expr), constant(0, dtype_of(expr)))
     return expr.astype(dtype)
 
 
