@@ -1,0 +1,1 @@
+"""Graph passes, one file each; ``pipeline.py`` is the ordered list."""

@@ -1,0 +1,1 @@
+"""Memory: lifetimes, arena, views, in-place reuse, and the order of tasks."""

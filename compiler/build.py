@@ -1,0 +1,89 @@
+"""From a module to a plan: the stages in order, each one's result kept for who asks.
+
+``link`` makes the artifact of what this returns; ``armlet/verify.py`` compares the two ends
+and uses ``stages`` to find the pass that changed the meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from armlet.compiler import lower, passes
+from armlet.compiler.ir import Call, Function, Module, verify
+from armlet.compiler.lower.group import Group
+from armlet.compiler.passes import pipeline
+from armlet.compiler.passes.fuse import fuse
+from armlet.compiler.plan.plan import Plan
+from armlet.compiler.plan.planner import plan
+from armlet.compiler.plan.verifier import verify_plan
+from armlet.compiler.select.layout import select
+from armlet.errors import ModelShapeError
+from armlet.targets import Target
+
+#: (stage, done, total): called as work proceeds
+Progress = Callable[[str, int, int], None]
+
+
+def _quiet(stage: str, done: int, total: int) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Build:
+    """Everything that compiling one module for one target made, before linking."""
+
+    module: Module
+    target: Target
+    #: (pass name, the function after it), beginning with ("import", …)
+    stages: tuple[tuple[str, Function], ...]
+    items: tuple[Group | Call, ...]
+    plan: Plan = field(repr=False)
+
+    @property
+    def function(self) -> Function:
+        return self.stages[-1][1]
+
+    @property
+    def groups(self) -> list[Group]:
+        return [item for item in self.items if isinstance(item, Group)]
+
+
+def require_static(module: Module) -> None:
+    """``ModelShapeError`` that names every input with a free dimension."""
+    free = [p for p in module.main.params if not p.type.is_static]
+    if not free:
+        return
+    shown = "; ".join(f"{p.name} is {p.type}" for p in free)
+    shape = "x".join(str(d) if isinstance(d, int) else "?" for d in free[0].type.shape)
+    raise ModelShapeError(
+        f"kernels are compiled for one shape, and some dimensions are free: {shown}",
+        way_out=f"give their sizes, for example --shape {free[0].name}={shape}",
+    )
+
+
+def prepare(module: Module, target: Target, progress: Progress = _quiet) -> list[tuple[str, Function]]:
+    """The function after every graph pass, the last one ready to be fused."""
+    require_static(module)
+    stages = [("import", module.main)]
+    selection = ("select", lambda f: select(f, target))
+    todo = [*pipeline.CANONICALIZE, selection]
+
+    def observe(name: str, function: Function) -> None:
+        verify(function, f"after {name}")
+        stages.append((name, function))
+        progress("passes", len(stages) - 1, len(todo))
+
+    pipeline.run(module.main, todo, observe)
+    return stages
+
+
+def build(module: Module, target: Target, progress: Progress = _quiet) -> Build:
+    stages = prepare(module, target, progress)
+    function = stages[-1][1]
+    items = fuse(function)
+    groups = [item for item in items if isinstance(item, Group)]
+    kernels = lower.lower(groups, target, progress)
+    made = plan(function, module.outputs, items, dict(zip(groups, kernels, strict=True)))
+    verify_plan(made, items)
+    return Build(module, target, tuple(stages), tuple(items), made)

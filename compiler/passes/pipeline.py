@@ -1,0 +1,55 @@
+"""The passes, in order: a table of contents of what happens to a model before ``select``.
+
+Adding a pass is writing a file with ``run(function) -> function`` and naming it here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from armlet.compiler.ir import Function
+
+from . import (
+    decompose_conv_transpose,
+    eliminate_common,
+    fold_batch_norm,
+    fold_constants,
+    fold_pad,
+    fold_scale,
+    fuse_activations,
+    fuse_normalizations,
+    separate_results,
+    simplify,
+)
+
+Pass = Callable[[Function], Function]
+
+CANONICALIZE: list[tuple[str, Pass]] = [
+    ("fold_constants", fold_constants.run),
+    ("simplify", simplify.run),
+    ("fold_batch_norm", fold_batch_norm.run),
+    ("fuse_activations", fuse_activations.run),
+    ("fuse_normalizations", fuse_normalizations.run),
+    ("fold_pad", fold_pad.run),
+    ("decompose_conv_transpose", decompose_conv_transpose.run),
+    ("fold_scale", fold_scale.run),
+    ("simplify_again", simplify.run),
+    ("fold_constants_again", fold_constants.run),
+    ("eliminate_common", eliminate_common.run),
+    ("separate_results", separate_results.run),
+]
+
+#: called after each pass with its name and what it made
+Observer = Callable[[str, Function], None]
+
+
+def run(
+    function: Function,
+    passes: Sequence[tuple[str, Pass]] = CANONICALIZE,
+    observe: Observer | None = None,
+) -> Function:
+    for name, apply in passes:
+        function = apply(function)
+        if observe:
+            observe(name, function)
+    return function
