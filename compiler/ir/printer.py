@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from .nodes import Call, Const, Function, Operator, Value
+from .types import Dim
 
 INLINE = 16
 _PLAIN = re.compile(r"[A-Za-z0-9_.\-]+\Z")
@@ -47,8 +48,8 @@ def attribute(value: Any) -> str:
         return "[" + ",".join(map(attribute, value)) + "]"
     if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
-    if isinstance(value, str):
-        return json.dumps(value)
+    if isinstance(value, (str, Dim)):
+        return json.dumps(str(value))
     if value is None:
         return "none"
     if isinstance(value, (int, np.integer)):

@@ -1,0 +1,244 @@
+"""Convolutions and matrix products on plain row-major data (``blocked.py`` has the fast forms)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from armlet.compiler.ir import Dim, Dimension, TensorType
+
+from .helpers import (
+    FLOATS,
+    cases,
+    check,
+    constant,
+    dtype_of,
+    expect_dtype,
+    expect_operands,
+    expect_rank,
+    same_dtype,
+    shape_of,
+)
+from .lazy import te, tirx
+from .registry import Fusion, Layout, Op, op
+from .window import Windowed, biased, pad_array, plus
+
+#: bytes of unfolded windows that ``evaluate`` makes at a time
+UNFOLDED = 1 << 26
+
+
+def _check_bias(op: Op, operands: Sequence[TensorType], channels: Dimension) -> None:
+    if len(operands) == 3:
+        bias = operands[2]
+        check(bias.shape == (channels,), f"{op.name} has bias {bias} for {channels} channels")
+
+
+def _expect_images(op: Op, operands: Sequence[TensorType]) -> tuple[TensorType, TensorType]:
+    expect_operands(op, operands, 2, 3)
+    x, w = operands[:2]
+    expect_rank(op, x, 4)
+    expect_rank(op, w, 4)
+    expect_dtype(op, x, FLOATS)
+    same_dtype(op, operands)
+    return x, w
+
+
+_CONV_SAMPLES = cases(
+    ({}, (1, 3, 7, 5), (5, 3, 1, 1)),
+    ({}, (2, 17, 3, 3), (24, 17, 3, 3), (24,)),
+    ({"strides": (2, 2), "pads": (1, 1, 1, 1)}, (1, 5, 11, 13), (17, 5, 3, 3), (17,)),
+    ({"strides": (3, 2), "pads": (0, 2, 1, 0)}, (2, 3, 13, 11), (4, 3, 5, 3)),
+    ({"dilations": (2, 3), "pads": (2, 3, 2, 3)}, (1, 1, 9, 10), (3, 1, 3, 3), (3,)),
+    ({"pads": (0, 1, 0, 1)}, (1, 24, 5, 7), (5, 24, 1, 3)),
+    ({"group": 4, "pads": (1, 0, 1, 0), "strides": (1, 2)}, (1, 20, 6, 5), (8, 5, 3, 1), (8,)),
+    ({"group": 17, "pads": (2, 2, 2, 2)}, (1, 17, 7, 7), (17, 1, 5, 5), (17,)),
+    ({"group": 3, "strides": (2, 2), "pads": (1, 1, 0, 0)}, (2, 3, 6, 6), (6, 1, 3, 3)),
+)
+
+
+@op("conv2d", fusion=Fusion.ANCHOR, layout=Layout.ANCHOR)
+class Conv2d(Windowed):
+    """ONNX Conv: y[n,o,h,w] = bias[o] + sum of x[n,k, h*stride + r*dilation - pad, …] * w[o,k,r,s].
+
+    Operands x[N,C,H,W], w[O,C/group,KH,KW] and, if there is one, bias[O]. Output channel o
+    reads the input channels of its group only.
+    """
+
+    group: int = 1
+
+    def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        x, w = _expect_images(self, operands)
+        channels, out = x.shape[1], w.shape[0]
+        check(
+            isinstance(channels, Dim) or channels == self.group * int(w.shape[1]),
+            f"{self.name} has {channels} channels for weights {w} of {self.group} groups",
+        )
+        check(int(out) % self.group == 0, f"{self.name} cannot cut {w} into {self.group} groups")
+        _check_bias(self, operands, out)
+        return (x.with_shape((x.shape[0], out, *self.window_outputs(x, w.static_shape[2:]))),)
+
+    def compute(self, x: Any, w: Any, bias: Any = None) -> Any:
+        out, depth, *kernel = shape_of(w)
+        per_group = out // self.group
+        padded = self.padded(x)
+        k, r, s = (te.reduce_axis((0, n), name) for n, name in zip((depth, *kernel), "krs"))
+
+        def channel(o: Any) -> Any:
+            return k if self.group == 1 else o // per_group * depth + k
+
+        shape = (shape_of(x)[0], out, *self.window_shape(x, kernel))
+        anchor = te.compute(
+            shape,
+            lambda n, o, h, w_: te.sum(
+                padded[(n, channel(o), *self.at(h, w_, r, s))] * w[o, k, r, s], axis=[k, r, s]
+            ),
+            name="anchor",
+        )
+        return biased(anchor, bias, lambda n, o, h, w_: bias[o])
+
+    def evaluate(self, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None = None) -> Any:
+        padded = pad_array(x, self.pads)
+        out = self.window_shape(x, w.shape[2:])
+        y = self._depthwise(padded, w, out) if w.shape[1] == 1 else self._unfolded(padded, w, out)
+        return (y if bias is None else y + bias[:, None, None]).astype(x.dtype)
+
+    def _depthwise(self, x: np.ndarray, w: np.ndarray, out: Sequence[int]) -> np.ndarray:
+        grouped = w.reshape(self.group, -1, *w.shape[2:])
+        y = np.zeros((len(x), *grouped.shape[:2], *out), x.dtype)
+        for r, s in np.ndindex(*w.shape[2:]):
+            y += self.tap(x, r, s, out)[:, :, None] * grouped[:, :, r, s, None, None]
+        return y.reshape(len(x), -1, *out)
+
+    def _unfolded(self, x: np.ndarray, w: np.ndarray, out: tuple[int, int]) -> np.ndarray:
+        """A matrix product a group, over as many rows at a time as ``UNFOLDED`` allows."""
+        (rows, columns), taps = out, list(np.ndindex(*w.shape[2:]))
+        n, channels = x.shape[:2]
+        matrix = w.reshape(self.group, len(w) // self.group, -1)
+        step = max(1, UNFOLDED // (n * channels * len(taps) * columns * x.itemsize))
+        bands = []
+        for start in range(0, rows, step):
+            band = (min(step, rows - start), columns)
+            below = x[:, :, start * self.strides[0] :]
+            windows = np.stack([self.tap(below, r, s, band) for r, s in taps], axis=2)
+            product = matrix @ windows.reshape(n, self.group, matrix.shape[2], -1)
+            bands.append(product.reshape(n, -1, *band))
+        return bands[0] if len(bands) == 1 else np.concatenate(bands, axis=2)
+
+    def macs(self, operands: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
+        return outputs[0].elements * math.prod(operands[1].static_shape[1:])
+
+    samples = _CONV_SAMPLES
+
+
+@op("conv_transpose2d", fusion=Fusion.ANCHOR, layout=Layout.PLAIN)
+class ConvTranspose2d(Windowed):
+    """ONNX ConvTranspose: each x[n,k,h,w] adds x * w[k,o,:,:] to y[n,o, h*stride - pad …].
+
+    Operands x[N,C,H,W], w[C,O/group,KH,KW] and, if there is one, bias[O].
+    ``blocked.subpixel`` has the form for undilated windows that wastes no work.
+    """
+
+    group: int = 1
+    output_padding: tuple[int, int] = (0, 0)
+
+    def _size(self, size: Dimension, kernel: int, axis: int) -> Dimension:
+        span = (kernel - 1) * self.dilations[axis] + 1
+        pads = self.pads[axis] + self.pads[axis + 2]
+        stride = self.strides[axis]
+        return plus(size * stride, span - stride - pads + self.output_padding[axis])
+
+    def _sizes(self, shape: Sequence[Dimension], kernel: Sequence[int]) -> tuple[Dimension, ...]:
+        return tuple(self._size(shape[2 + a], kernel[a], a) for a in (0, 1))
+
+    def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        x, w = _expect_images(self, operands)
+        channels, per_group = w.static_shape[:2]
+        check(
+            isinstance(x.shape[1], Dim) or x.shape[1] == channels,
+            f"{self.name} has {x.shape[1]} channels for weights {w}",
+        )
+        check(channels % self.group == 0, f"{self.name} cannot cut {w} into {self.group} groups")
+        out = per_group * self.group
+        _check_bias(self, operands, out)
+        sizes = self._sizes(x.shape, w.static_shape[2:])
+        for size in sizes:
+            check(isinstance(size, Dim) or size > 0, f"{self.name} has pads larger than its output")
+        return (x.with_shape((x.shape[0], out, *sizes)),)
+
+    def _spread(self, x: Any, kernel: Sequence[int], sizes: Sequence[int]) -> Any:
+        """Zeros between the rows and columns of x, and around them."""
+        n, channels, height, width = shape_of(x)
+        spans = [(k - 1) * d for k, d in zip(kernel, self.dilations)]
+        (sh, sw), top, left = self.strides, spans[0] - self.pads[0], spans[1] - self.pads[1]
+
+        def element(b: Any, c: Any, h: Any, w: Any) -> Any:
+            h, w = h - top, w - left
+            inside = tirx.all(h >= 0, h < height * sh, w >= 0, w < width * sw)
+            on_grid = tirx.all(tirx.floormod(h, sh) == 0, tirx.floormod(w, sw) == 0)
+            value = x[b, c, tirx.floordiv(h, sh), tirx.floordiv(w, sw)]
+            return tirx.if_then_else(tirx.all(inside, on_grid), value, constant(0, dtype_of(x)))
+
+        shape = (n, channels, sizes[0] + spans[0], sizes[1] + spans[1])
+        return te.compute(shape, element, name="pad")
+
+    def compute(self, x: Any, w: Any, bias: Any = None) -> Any:
+        channels, per_group, *kernel = shape_of(w)
+        depth = channels // self.group
+        sizes = [int(n) for n in self._sizes(shape_of(x), kernel)]
+        spread = self._spread(x, kernel, sizes)
+        k, r, s = (te.reduce_axis((0, n), name) for n, name in zip((depth, *kernel), "krs"))
+        dh, dw = self.dilations
+
+        def element(n: Any, o: Any, h: Any, w_: Any) -> Any:
+            channel = k if self.group == 1 else o // per_group * depth + k
+            weight = w[channel, o % per_group, kernel[0] - 1 - r, kernel[1] - 1 - s]
+            return te.sum(spread[n, channel, h + r * dh, w_ + s * dw] * weight, axis=[k, r, s])
+
+        shape = (shape_of(x)[0], per_group * self.group, *sizes)
+        anchor = te.compute(shape, element, name="anchor")
+        return biased(anchor, bias, lambda n, o, h, w_: bias[o])
+
+    def evaluate(self, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None = None) -> Any:
+        n, channels, height, width = x.shape
+        per_group, *kernel = w.shape[1:]
+        top, left = self.pads[:2]
+        (sh, sw), (dh, dw) = self.strides, self.dilations
+        sizes = [int(v) for v in self._sizes(x.shape, kernel)]
+        matrix = w.reshape(self.group, channels // self.group, -1).transpose(0, 2, 1)
+        parts = matrix @ x.reshape(n, self.group, channels // self.group, -1)
+        parts = parts.reshape(n, self.group * per_group, *kernel, height, width)
+        full = np.zeros(
+            (
+                *parts.shape[:2],
+                max((height - 1) * sh + (kernel[0] - 1) * dh + 1, sizes[0] + top),
+                max((width - 1) * sw + (kernel[1] - 1) * dw + 1, sizes[1] + left),
+            ),
+            x.dtype,
+        )
+        for r, s in np.ndindex(*kernel):
+            rows = slice(r * dh, r * dh + (height - 1) * sh + 1, sh)
+            columns = slice(s * dw, s * dw + (width - 1) * sw + 1, sw)
+            full[:, :, rows, columns] += parts[:, :, r, s]
+        y = full[:, :, top : top + sizes[0], left : left + sizes[1]]
+        return y.copy() if bias is None else y + bias[:, None, None]
+
+    def macs(self, operands: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
+        return operands[0].elements * math.prod(operands[1].static_shape[1:])
+
+    samples = cases(
+        ({"strides": (2, 2)}, (1, 3, 4, 5), (3, 5, 2, 2), (5,)),
+        ({"strides": (2, 2), "pads": (1, 1, 1, 1)}, (2, 5, 3, 4), (5, 4, 4, 4)),
+        (
+            {"strides": (2, 3), "pads": (1, 0, 0, 2), "output_padding": (1, 2)},
+            (1, 4, 5, 3),
+            (4, 3, 3, 3),
+            (3,),
+        ),
+        ({"dilations": (2, 1), "pads": (0, 1, 2, 0)}, (1, 1, 7, 5), (1, 3, 3, 3)),
+        ({"strides": (3, 2), "group": 2}, (1, 6, 3, 3), (6, 2, 1, 3), (4,)),
+        ({"strides": (2, 2), "group": 5, "pads": (1, 1, 0, 0)}, (1, 5, 4, 4), (5, 1, 3, 3)),
+        ({"strides": (1, 2), "pads": (4, 4, 4, 4)}, (1, 2, 9, 9), (2, 17, 3, 3)),
+    )
