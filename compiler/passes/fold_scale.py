@@ -20,7 +20,8 @@ from __future__ import annotations
 import numpy as np
 
 from armlet.compiler.ir import Builder, Function, Match, Rules, Value, any_, call, const, rewrite
-from armlet.compiler.ops.nn import Conv2d, ConvTranspose2d, MatMul
+from armlet.compiler.ops.matmul import MatMul
+from armlet.compiler.ops.nn import Conv2d, ConvTranspose2d
 from armlet.compiler.passes.broadcasting import along_axis
 
 CONVOLUTIONS = ("conv2d", "conv_transpose2d")
