@@ -242,3 +242,49 @@ class ConvTranspose2d(Windowed):
         ({"strides": (2, 2), "group": 5, "pads": (1, 1, 0, 0)}, (1, 5, 4, 4), (5, 1, 3, 3)),
         ({"strides": (1, 2), "pads": (4, 4, 4, 4)}, (1, 2, 9, 9), (2, 17, 3, 3)),
     )
+
+
+@op("batch_norm", fusion=Fusion.INJECTIVE, layout=Layout.PLAIN)
+class BatchNorm(Op):
+    """ONNX BatchNormalization at inference: (x - mean) / sqrt(variance + epsilon) * scale + bias.
+
+    Operands x[N,C,…], scale[C], bias[C], mean[C], variance[C].
+    """
+
+    epsilon: float = 1e-5
+
+    def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        expect_operands(self, operands, 5)
+        x = operands[0]
+        expect_dtype(self, x, FLOATS)
+        same_dtype(self, operands)
+        check(x.rank >= 2, f"{self.name} takes a tensor with channels, not {x}")
+        for part in operands[1:]:
+            fits = part.rank == 1 and (part.shape[0] == x.shape[1] or isinstance(x.shape[1], Dim))
+            check(fits, f"{self.name} of {x} has statistics {part}")
+        return (x,)
+
+    def compute(self, x: Any, scale: Any, bias: Any, mean: Any, variance: Any) -> Any:
+        epsilon = constant(self.epsilon, dtype_of(x))
+
+        def element(*i: Any) -> Any:
+            c = i[1]
+            return (x[i] - mean[c]) * (scale[c] / tirx.sqrt(variance[c] + epsilon)) + bias[c]
+
+        return te.compute(shape_of(x), element, name="batch_norm")
+
+    def evaluate(self, x: np.ndarray, *statistics: np.ndarray) -> Any:
+        scale, bias, mean, variance = (s.reshape(-1, *[1] * (x.ndim - 2)) for s in statistics)
+        epsilon = np.asarray(self.epsilon, x.dtype)
+        return (x - mean) * (scale / np.sqrt(variance + epsilon)) + bias
+
+    samples = cases(
+        *(
+            ({"epsilon": e}, shape, (shape[1],), (shape[1],), (shape[1],), v)
+            for e, shape, v in (
+                (1e-5, (2, 3, 5, 7), np.array([0.5, 2.0, 1e-3], "f")),
+                (1e-2, (1, 5), np.linspace(0.1, 3, 5, dtype="f")),
+                (1e-3, (2, 1, 3), np.array([0.7], "f")),
+            )
+        )
+    )

@@ -6,6 +6,7 @@ what their formats leave out. ``gather.py`` has those whose indices are data.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,8 @@ from armlet.compiler.ir import Dim, Dimension, Shape, TensorType
 from .helpers import (
     cases,
     check,
+    constant,
+    dtype_of,
     expect_operands,
     expect_rank,
     joined,
@@ -221,6 +224,97 @@ class Slice(Op):
     )
 
 
+@op("pad", fusion=Fusion.INJECTIVE, layout=Layout.SPATIAL)
+class Pad(Op):
+    """ONNX Pad: ``before`` and ``after`` more elements at the ends of every axis.
+
+    They are ``value`` (mode "constant"), the mirrored operand ("reflect"), its last element
+    ("edge"), or the operand once more ("wrap").
+    """
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    mode: str = "constant"
+    value: float = 0.0
+
+    def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        expect_operands(self, operands, 1)
+        (x,) = operands
+        check(self.mode in ("constant", "reflect", "edge", "wrap"), f"{self.name} mode {self.mode}")
+        check(
+            len(self.before) == len(self.after) == x.rank,
+            f"{self.name} takes before and after for all axes of {x}",
+        )
+        for size, before, after in zip(x.shape, self.before, self.after):
+            check(min(before, after) >= 0, f"{self.name} cannot crop: {self.before}, {self.after}")
+            if isinstance(size, int) and self.mode != "constant":
+                most = size - (self.mode == "reflect")
+                fits = size > 0 if self.mode == "edge" else max(before, after) <= most
+                check(
+                    fits or before == after == 0, f"{self.name} by {self.mode} is too much for {x}"
+                )
+        sizes = zip(x.shape, self.before, self.after)
+        return (x.with_shape(size + (before + after) for size, before, after in sizes),)
+
+    def blocked(self, block: int) -> Op | None:
+        """Channels must stay where they are."""
+        if self.before[1] or self.after[1]:
+            return None
+        return dataclasses.replace(self, before=(*self.before, 0), after=(*self.after, 0))
+
+    def compute(self, x: Any) -> Any:
+        sizes = shape_of(x)
+        edges = [*zip(sizes, self.before, self.after)]
+        shape = [size + before + after for size, before, after in edges]
+        if self.mode != "constant":
+            return te.compute(
+                shape, lambda *i: x[tuple(map(self._source, i, *zip(*edges)))], name="padding"
+            )
+
+        def element(*i: Any) -> Any:
+            own = [a - before for a, before in zip(i, self.before)]
+            inside = [a >= 0 for a, (_, before, _) in zip(own, edges) if before]
+            inside += [a < size for a, (size, _, after) in zip(own, edges) if after]
+            if not inside:
+                return x[tuple(own)]
+            outside = constant(self.value, dtype_of(x))
+            return tirx.if_then_else(tirx.all(*inside), x[tuple(own)], outside)
+
+        return te.compute(shape, element, name="padding")
+
+    def _source(self, index: Any, size: int, before: int, after: int) -> Any:
+        """Which element of an axis is repeated at ``index``."""
+        if not before and not after:
+            return index
+        at = index - before
+        if self.mode == "edge":
+            return tirx.max(tirx.min(at, size - 1), 0)
+        if self.mode == "wrap":
+            return tirx.floormod(at, size)
+        folded = tirx.max(at, -at) if before else at
+        return tirx.min(folded, 2 * (size - 1) - folded) if after else folded
+
+    def evaluate(self, x: np.ndarray) -> Any:
+        edges = [*zip(self.before, self.after)]
+        if self.mode == "constant":
+            return np.pad(x, edges, constant_values=np.asarray(self.value).astype(x.dtype))
+        return np.pad(x, edges, mode=self.mode)  # type: ignore[call-overload]
+
+    samples = joined(
+        cases(
+            ({"before": (0, 0, 1, 2), "after": (0, 0, 3, 0)}, (1, 3, 5, 7)),
+            ({"before": (0, 1), "after": (2, 0), "value": -1.5}, (5, 17)),
+            ({"before": (0, 0), "after": (0, 0)}, (3, 4)),
+            ({"before": (0, 0, 2, 1), "after": (0, 0, 1, 4), "mode": "reflect"}, (2, 1, 3, 5)),
+            ({"before": (3,), "after": (0,), "mode": "reflect"}, (4,)),
+            ({"before": (0, 3, 1), "after": (2, 0, 0), "mode": "edge"}, (3, 1, 4)),
+            ({"before": (0, 3), "after": (2, 1), "mode": "wrap"}, (3, 5)),
+            ({"before": (0, 0, 1, 1, 0), "after": (0, 0, 0, 1, 0)}, (1, 2, 3, 3, 4)),
+        ),
+        cases(({"before": (1, 0), "after": (1, 2), "value": 7.0}, (3, 5)), dtype="int64"),
+    )
+
+
 @op("expand", fusion=Fusion.INJECTIVE, layout=Layout.PLAIN)
 class Expand(Op):
     """ONNX Expand: broadcast to ``shape``, which is the shape of the result."""
@@ -293,4 +387,94 @@ class Tile(Op):
         ({"repeats": (1, 3)}, (5, 7)),
         ({"repeats": (2, 1, 4)}, (3, 2, 1)),
         ({"repeats": (3,)}, (17,)),
+    )
+
+
+def _expect_blocksize(op: Op, x: TensorType, blocksize: int) -> None:
+    expect_rank(op, x, 4)
+    check(blocksize > 0, f"{op.name} has blocksize {blocksize}")
+
+
+@op("depth_to_space", fusion=Fusion.INJECTIVE, layout=Layout.PLAIN)
+class DepthToSpace(Op):
+    """ONNX DepthToSpace: b * b channels become a square of b * b pixels.
+
+    Channels are split as [b, b, C] (mode "DCR") or as [C, b, b] ("CRD").
+    """
+
+    blocksize: int
+    mode: str = "DCR"
+
+    def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        expect_operands(self, operands, 1)
+        (x,), b = operands, self.blocksize
+        _expect_blocksize(self, x, b)
+        check(self.mode in ("DCR", "CRD"), f"{self.name} has mode {self.mode!r}")
+        n, channels, h, w = x.shape
+        whole = isinstance(channels, Dim) or channels % (b * b) == 0
+        check(whole, f"{self.name} by {b} cannot split the channels of {x}")
+        return (x.with_shape((n, channels // (b * b), h * b, w * b)),)
+
+    def compute(self, x: Any) -> Any:
+        n, channels, height, width = shape_of(x)
+        b, depth = self.blocksize, channels // self.blocksize**2
+
+        def element(batch: Any, c: Any, h: Any, w: Any) -> Any:
+            corner = h % b * b + w % b
+            channel = corner * depth + c if self.mode == "DCR" else c * b * b + corner
+            return x[batch, channel, h // b, w // b]
+
+        return te.compute((n, depth, height * b, width * b), element, name="depth_to_space")
+
+    def evaluate(self, x: np.ndarray) -> Any:
+        (n, channels, h, w), b = x.shape, self.blocksize
+        depth = channels // (b * b)
+        if self.mode == "DCR":
+            split = x.reshape(n, b, b, depth, h, w).transpose(0, 3, 4, 1, 5, 2)
+        else:
+            split = x.reshape(n, depth, b, b, h, w).transpose(0, 1, 4, 2, 5, 3)
+        return split.reshape(n, depth, h * b, w * b)
+
+    samples = cases(
+        ({"blocksize": 2}, (1, 12, 3, 5)),
+        ({"blocksize": 3, "mode": "CRD"}, (2, 9, 2, 1)),
+        ({"blocksize": 1}, (1, 5, 3, 3)),
+    )
+
+
+@op("space_to_depth", fusion=Fusion.INJECTIVE, layout=Layout.PLAIN)
+class SpaceToDepth(Op):
+    """ONNX SpaceToDepth: a square of b * b pixels becomes channels, in the order [b, b, C]."""
+
+    blocksize: int
+
+    def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        expect_operands(self, operands, 1)
+        (x,), b = operands, self.blocksize
+        _expect_blocksize(self, x, b)
+        n, channels, h, w = x.shape
+        for size in (h, w):
+            whole = isinstance(size, Dim) or size % b == 0
+            check(whole, f"{self.name} by {b} cannot split the pixels of {x}")
+        return (x.with_shape((n, channels * (b * b), h // b, w // b)),)
+
+    def compute(self, x: Any) -> Any:
+        (n, channels, height, width), b = shape_of(x), self.blocksize
+
+        def element(batch: Any, c: Any, h: Any, w: Any) -> Any:
+            corner = c // channels
+            return x[batch, c % channels, h * b + corner // b, w * b + corner % b]
+
+        shape = (n, channels * b * b, height // b, width // b)
+        return te.compute(shape, element, name="space_to_depth")
+
+    def evaluate(self, x: np.ndarray) -> Any:
+        (n, channels, h, w), b = x.shape, self.blocksize
+        split = x.reshape(n, channels, h // b, b, w // b, b).transpose(0, 3, 5, 1, 2, 4)
+        return split.reshape(n, channels * b * b, h // b, w // b)
+
+    samples = cases(
+        ({"blocksize": 2}, (1, 3, 6, 4)),
+        ({"blocksize": 3}, (2, 5, 3, 6)),
+        ({"blocksize": 1}, (1, 1, 5, 3)),
     )
