@@ -88,6 +88,14 @@ class Op(Operator):
         """The output(s) by NumPy, in the result's dtype: the meaning of the operator."""
         raise NotImplementedError
 
+    def blocked(self, block: int) -> Op | None:
+        """The operator that does the same on operands blocked into [N, C/block, H, W, block].
+
+        None where there is none. An operator whose attributes decide overrides this;
+        ``select`` knows what becomes of a ``Layout.ANCHOR``.
+        """
+        return self if self.layout in (Layout.ANY, Layout.SPATIAL) else None
+
     def macs(self, operands: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         """Multiply-accumulates of one call; 0 where they do not count."""
         return 0
