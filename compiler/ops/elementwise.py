@@ -356,3 +356,14 @@ class Cast(Unary):
         ({"to": "float16"}, random((1, 2, 3, 1, 16))),
         ({"to": "float64"}, edges("float32")),
     )
+
+
+@elementwise("copy")
+class Copy(Unary):
+    """y = x, in storage of its own: a result that would otherwise share another value's."""
+
+    def scalar(self, x: Any) -> Any:
+        return x
+
+    def evaluate(self, x: np.ndarray) -> np.ndarray:
+        return x.copy()

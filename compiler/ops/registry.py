@@ -113,7 +113,10 @@ def op(name: str, fusion: Fusion, layout: Layout) -> Callable[[type[T]], type[T]
     def register(record: type[T]) -> type[T]:
         if name in OPERATORS:
             raise ValueError(f"operator {name} is declared twice")
-        record = dataclass(frozen=True)(record)
+        for base in reversed(record.__mro__):
+            # attributes may be declared by an abstract base
+            if issubclass(base, Op) and "__dataclass_params__" not in vars(base):
+                dataclass(frozen=True)(base)
         record.name, record.fusion, record.layout = name, fusion, layout
         OPERATORS[name] = record
         return record

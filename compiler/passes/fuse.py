@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from armlet.compiler.ir import Call, Const, Function, Value, Var
+from armlet.compiler.ir import Call, Function
 from armlet.compiler.lower.group import Group
 from armlet.compiler.ops import Fusion, Op
 
@@ -50,29 +50,13 @@ class _Open:
     def sink(self) -> Call:
         return self.calls[0]
 
-    def pointers(self, extra: Call | None = None) -> int:
-        calls = [*self.calls, extra] if extra else self.calls
-        return len(_inputs(calls)) + 1
+    def pointers_with(self, call: Call) -> int:
+        return len(Group.of([*self.calls, call][::-1], output=self.sink.output).inputs) + 1
 
 
 def fusion_of(call: Call) -> Fusion:
     assert isinstance(call.op, Op)
     return call.op.fusion
-
-
-def _is_immediate(value: Value) -> bool:
-    """One-element constants are written into the code."""
-    return isinstance(value, Const) and value.data.size == 1
-
-
-def _inputs(calls: list[Call]) -> list[Value]:
-    made = {v for c in calls for v in c.outputs}
-    seen: dict[Value, None] = {}
-    for call in calls:
-        for operand in call.operands:
-            if operand not in made and not _is_immediate(operand):
-                seen[operand] = None
-    return list(seen)
 
 
 ANCHORS = (Fusion.ANCHOR, Fusion.REDUCE, Fusion.OPAQUE)
@@ -111,7 +95,7 @@ def _feeds_anchor(call: Call, group: _Open) -> bool:
 
 def _join(call: Call, group: _Open) -> bool:
     copies = _copies(call, group)
-    if not _legal(call, group) or group.pointers(call) > MAX_POINTERS:
+    if not _legal(call, group) or group.pointers_with(call) > MAX_POINTERS:
         return False
     if copies > MAX_COPIES and fusion_of(call) not in ANCHORS:
         return False
@@ -123,9 +107,7 @@ def _join(call: Call, group: _Open) -> bool:
 
 
 def _close(group: _Open) -> Group:
-    calls = group.calls[::-1]
-    source = (group.anchor or group.sink).source
-    return Group(tuple(calls), group.anchor, tuple(_inputs(calls)), group.sink.output, source)
+    return Group.of(group.calls[::-1], group.anchor, group.sink.output)
 
 
 def _single_group(call: Call, function: Function, group_of: dict[Call, _Open]) -> _Open | None:
@@ -153,9 +135,3 @@ def fuse(function: Function) -> list[Group | Call]:
             ordered.append(group)
         group_of[call] = group
     return [_close(g) if isinstance(g, _Open) else g for g in reversed(ordered)]
-
-
-def group_function(group: Group) -> Function:
-    """The group as a function of its inputs (those that are variables)."""
-    params = tuple(v for v in group.inputs if isinstance(v, Var))
-    return Function(params, group.calls, (group.output,), "group")

@@ -15,7 +15,7 @@ from dataclasses import replace
 from armlet.compiler.ir import Builder, Const, Function, Value
 from armlet.compiler.ir.rewriter import names_of
 from armlet.compiler.ops import Fusion, Op
-from armlet.compiler.ops.copy import Copy
+from armlet.compiler.ops.elementwise import Copy
 
 
 def _roots(function: Function) -> dict[Value, Value]:

@@ -10,6 +10,8 @@ Rules keep the type of what they replace; none widens a rounding error beyond on
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from armlet.compiler.ir import (
@@ -32,8 +34,13 @@ def _is_float(m: Match) -> bool:
     return np.dtype(m["x"].type.dtype).kind == "f"
 
 
-def _all(value: float) -> "callable":  # type: ignore[valid-type]
+def _all(value: float) -> Callable[[np.ndarray], bool]:
     return lambda data: bool(np.all(data == value))
+
+
+def _has_reciprocal(data: np.ndarray) -> bool:
+    with np.errstate(all="ignore"):
+        return bool(np.all(np.isfinite(1 / data) & (data != 0)))
 
 
 @rules.add(call("mul", x, const("one", _all(1)), commutative=True))
@@ -61,7 +68,7 @@ def subtraction_of_constant_is_addition(m: Match, b: Builder) -> Value | None:
     return b.call(Add(), m["x"], b.const(-m.data("c"), "c")) if _is_float(m) else None
 
 
-@rules.add(call("div", x, const("c", lambda c: bool(np.all((c != 0) & np.isfinite(1 / c))))))
+@rules.add(call("div", x, const("c", _has_reciprocal)))
 def division_by_constant_is_multiplication(m: Match, b: Builder) -> Value | None:
     if not _is_float(m):
         return None

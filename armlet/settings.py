@@ -1,0 +1,69 @@
+"""Every ``ARMLET_*`` environment variable, declared once.
+
+``docs/reference/settings.md`` is generated from this table (``armlet doctor --settings``
+prints it). Like ``errors``, this module imports nothing of ours but errors.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from armlet.errors import SettingError
+
+T = TypeVar("T")
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError("must not be negative")
+    return number
+
+
+def _default_cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "armlet"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Setting(Generic[T]):
+    """An environment variable: read when asked, so that tests and programs may change it."""
+
+    name: str
+    parse: Callable[[str], T]
+    default: Callable[[], T]
+    #: the default as the documentation says it
+    default_text: str
+    help: str
+
+    @property
+    def value(self) -> T:
+        text = os.environ.get(self.name, "")
+        if not text:
+            return self.default()
+        try:
+            return self.parse(text)
+        except ValueError as error:
+            raise SettingError(
+                f"{self.name}={text!r} is not possible: {error}",
+                way_out=f"unset it, or see: {self.help}",
+            ) from None
+
+
+CACHE = Setting("ARMLET_CACHE", Path, _default_cache, "~/.cache/armlet",
+                "folder of compiled kernels and runtime objects; may be deleted at any time")  # fmt: skip
+JOBS = Setting("ARMLET_JOBS", _count, _cores, "number of cores",
+               "processes that compile kernels at the same time")  # fmt: skip
+DEBUG = Setting("ARMLET_DEBUG", _count, lambda: 0, "0",
+                "1: stages and their time, 2: groups and templates, 3: IR after each pass, "
+                "4: tracebacks of errors")  # fmt: skip
+
+ALL: tuple[Setting, ...] = (CACHE, JOBS, DEBUG)
