@@ -23,13 +23,15 @@ from . import (
     normalize,
     pool,
     reduce,
+    resize,
     shape,
 )
 from .registry import OPERATORS, Fusion, Layout, Op, Sample, op
 
 __all__ = [
     "OPERATORS", "Fusion", "Layout", "Op", "Sample", "activation", "binary", "blocked",
-    "elementwise", "gather", "matmul", "nn", "normalize", "op", "parse", "pool", "reduce", "shape",
+    "elementwise", "gather", "matmul", "nn", "normalize", "op", "parse", "pool", "reduce", "resize",
+    "shape",
 ]  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from .helpers import (
 from .lazy import te, tirx
 from .nn import Conv2d
 from .registry import Fusion, Layout, Op, Sample, op
+from .shape import Concat, DepthToSpace, Slice, SpaceToDepth
 from .window import Windowed, biased, pad_array
 
 
@@ -100,6 +101,31 @@ def merge_groups(w: np.ndarray, group: int, merged: int) -> np.ndarray:
     for m in range(merged):
         new[:, m, :, m] = old[:, m]
     return new.reshape(out, merged * depth, kh, kw)
+
+
+def blocked_form(op: Op, block: int, operands: Sequence[TensorType]) -> Op | None:
+    """What ``op`` becomes when its operands and result are blocked by ``block``, or None.
+
+    As ``Op.blocked``, for operators where the operands' channels (``operands`` are the plain
+    types) decide as well: those that join, part or shuffle channels by whole blocks.
+    """
+    channels = [int(t.shape[1]) for t in operands if t.rank == 4]  # type: ignore[arg-type]
+    if len(channels) != len(operands):
+        return op.blocked(block)
+    if isinstance(op, Concat) and (op.axis % 4 != 1 or not any(c % block for c in channels[:-1])):
+        return Concat(op.axis % 4)
+    if isinstance(op, Slice) and op.steps[1] == 1 and op.starts[1] % block == 0:
+        (n, out, *space), (first, start, *corner) = op.sizes, op.starts
+        return Slice(
+            (first, start // block, *corner, 0),
+            (n, blocks(int(out), block), *space, block),  # type: ignore[arg-type]
+            (*op.steps, 1),
+        )
+    if isinstance(op, DepthToSpace) and op.mode == "DCR":
+        return op if channels[0] // op.blocksize**2 % block == 0 else None
+    if isinstance(op, SpaceToDepth):
+        return op if channels[0] % block == 0 else None
+    return op.blocked(block)
 
 
 @op("pack_channels", fusion=Fusion.INJECTIVE, layout=Layout.PLAIN)

@@ -138,7 +138,7 @@ class ConvTranspose2d(Windowed):
     """ONNX ConvTranspose: each x[n,k,h,w] adds x * w[k,o,:,:] to y[n,o, h*stride - pad …].
 
     Operands x[N,C,H,W], w[C,O/group,KH,KW] and, if there is one, bias[O].
-    ``blocked.subpixel`` has the form for undilated windows that wastes no work.
+    ``subpixel.py`` has a form that multiplies by no inserted zeros.
     """
 
     group: int = 1
@@ -150,8 +150,9 @@ class ConvTranspose2d(Windowed):
         stride = self.strides[axis]
         return plus(size * stride, span - stride - pads + self.output_padding[axis])
 
-    def _sizes(self, shape: Sequence[Dimension], kernel: Sequence[int]) -> tuple[Dimension, ...]:
-        return tuple(self._size(shape[2 + a], kernel[a], a) for a in (0, 1))
+    def sizes(self, spatial: Sequence[Dimension], kernel: Sequence[int]) -> tuple[Dimension, ...]:
+        """The output's sizes along the axes 2 and 3, from the input's."""
+        return tuple(self._size(spatial[a], kernel[a], a) for a in (0, 1))
 
     def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
         x, w = _expect_images(self, operands)
@@ -163,7 +164,7 @@ class ConvTranspose2d(Windowed):
         check(channels % self.group == 0, f"{self.name} cannot cut {w} into {self.group} groups")
         out = per_group * self.group
         _check_bias(self, operands, out)
-        sizes = self._sizes(x.shape, w.static_shape[2:])
+        sizes = self.sizes(x.shape[2:], w.static_shape[2:])
         for size in sizes:
             check(isinstance(size, Dim) or size > 0, f"{self.name} has pads larger than its output")
         return (x.with_shape((x.shape[0], out, *sizes)),)
@@ -187,7 +188,7 @@ class ConvTranspose2d(Windowed):
     def compute(self, x: Any, w: Any, bias: Any = None) -> Any:
         channels, per_group, *kernel = shape_of(w)
         depth = channels // self.group
-        sizes = [int(n) for n in self._sizes(shape_of(x), kernel)]
+        sizes = [int(n) for n in self.sizes(shape_of(x)[2:], kernel)]
         spread = self._spread(x, kernel, sizes)
         k, r, s = (te.reduce_axis((0, n), name) for n, name in zip((depth, *kernel), "krs"))
         dh, dw = self.dilations
@@ -206,7 +207,7 @@ class ConvTranspose2d(Windowed):
         per_group, *kernel = w.shape[1:]
         top, left = self.pads[:2]
         (sh, sw), (dh, dw) = self.strides, self.dilations
-        sizes = [int(v) for v in self._sizes(x.shape, kernel)]
+        sizes = [int(v) for v in self.sizes(x.shape[2:], kernel)]
         matrix = w.reshape(self.group, channels // self.group, -1).transpose(0, 2, 1)
         parts = matrix @ x.reshape(n, self.group, channels // self.group, -1)
         parts = parts.reshape(n, self.group * per_group, *kernel, height, width)

@@ -391,7 +391,7 @@ class Tile(Op):
 
 
 def _expect_blocksize(op: Op, x: TensorType, blocksize: int) -> None:
-    expect_rank(op, x, 4)
+    expect_rank(op, x, 4, 5)
     check(blocksize > 0, f"{op.name} has blocksize {blocksize}")
 
 
@@ -399,7 +399,8 @@ def _expect_blocksize(op: Op, x: TensorType, blocksize: int) -> None:
 class DepthToSpace(Op):
     """ONNX DepthToSpace: b * b channels become a square of b * b pixels.
 
-    Channels are split as [b, b, C] (mode "DCR") or as [C, b, b] ("CRD").
+    Channels are split as [b, b, C] (mode "DCR") or as [C, b, b] ("CRD"). A fifth axis, lanes
+    of a block, stays as it is.
     """
 
     blocksize: int
@@ -410,41 +411,46 @@ class DepthToSpace(Op):
         (x,), b = operands, self.blocksize
         _expect_blocksize(self, x, b)
         check(self.mode in ("DCR", "CRD"), f"{self.name} has mode {self.mode!r}")
-        n, channels, h, w = x.shape
+        n, channels, h, w, *lanes = x.shape
         whole = isinstance(channels, Dim) or channels % (b * b) == 0
         check(whole, f"{self.name} by {b} cannot split the channels of {x}")
-        return (x.with_shape((n, channels // (b * b), h * b, w * b)),)
+        return (x.with_shape((n, channels // (b * b), h * b, w * b, *lanes)),)
 
     def compute(self, x: Any) -> Any:
-        n, channels, height, width = shape_of(x)
+        n, channels, height, width, *lanes = shape_of(x)
         b, depth = self.blocksize, channels // self.blocksize**2
 
-        def element(batch: Any, c: Any, h: Any, w: Any) -> Any:
+        def element(batch: Any, c: Any, h: Any, w: Any, *lane: Any) -> Any:
             corner = h % b * b + w % b
             channel = corner * depth + c if self.mode == "DCR" else c * b * b + corner
-            return x[batch, channel, h // b, w // b]
+            return x[(batch, channel, h // b, w // b, *lane)]
 
-        return te.compute((n, depth, height * b, width * b), element, name="depth_to_space")
+        shape = (n, depth, height * b, width * b, *lanes)
+        return te.compute(shape, lambda *i: element(*i), name="depth_to_space")
 
     def evaluate(self, x: np.ndarray) -> Any:
-        (n, channels, h, w), b = x.shape, self.blocksize
+        (n, channels, h, w, *lanes), b = x.shape, self.blocksize
         depth = channels // (b * b)
         if self.mode == "DCR":
-            split = x.reshape(n, b, b, depth, h, w).transpose(0, 3, 4, 1, 5, 2)
+            split = x.reshape(n, b, b, depth, h, w, -1).transpose(0, 3, 4, 1, 5, 2, 6)
         else:
-            split = x.reshape(n, depth, b, b, h, w).transpose(0, 1, 4, 2, 5, 3)
-        return split.reshape(n, depth, h * b, w * b)
+            split = x.reshape(n, depth, b, b, h, w, -1).transpose(0, 1, 4, 2, 5, 3, 6)
+        return split.reshape(n, depth, h * b, w * b, *lanes)
 
     samples = cases(
         ({"blocksize": 2}, (1, 12, 3, 5)),
         ({"blocksize": 3, "mode": "CRD"}, (2, 9, 2, 1)),
         ({"blocksize": 1}, (1, 5, 3, 3)),
+        ({"blocksize": 2}, (1, 8, 1, 3, 4)),
     )
 
 
 @op("space_to_depth", fusion=Fusion.INJECTIVE, layout=Layout.PLAIN)
 class SpaceToDepth(Op):
-    """ONNX SpaceToDepth: a square of b * b pixels becomes channels, in the order [b, b, C]."""
+    """ONNX SpaceToDepth: a square of b * b pixels becomes channels, in the order [b, b, C].
+
+    A fifth axis, lanes of a block, stays as it is.
+    """
 
     blocksize: int
 
@@ -452,29 +458,30 @@ class SpaceToDepth(Op):
         expect_operands(self, operands, 1)
         (x,), b = operands, self.blocksize
         _expect_blocksize(self, x, b)
-        n, channels, h, w = x.shape
+        n, channels, h, w, *lanes = x.shape
         for size in (h, w):
             whole = isinstance(size, Dim) or size % b == 0
             check(whole, f"{self.name} by {b} cannot split the pixels of {x}")
-        return (x.with_shape((n, channels * (b * b), h // b, w // b)),)
+        return (x.with_shape((n, channels * (b * b), h // b, w // b, *lanes)),)
 
     def compute(self, x: Any) -> Any:
-        (n, channels, height, width), b = shape_of(x), self.blocksize
+        (n, channels, height, width, *lanes), b = shape_of(x), self.blocksize
 
-        def element(batch: Any, c: Any, h: Any, w: Any) -> Any:
+        def element(batch: Any, c: Any, h: Any, w: Any, *lane: Any) -> Any:
             corner = c // channels
-            return x[batch, c % channels, h * b + corner // b, w * b + corner % b]
+            return x[(batch, c % channels, h * b + corner // b, w * b + corner % b, *lane)]
 
-        shape = (n, channels * b * b, height // b, width // b)
-        return te.compute(shape, element, name="space_to_depth")
+        shape = (n, channels * b * b, height // b, width // b, *lanes)
+        return te.compute(shape, lambda *i: element(*i), name="space_to_depth")
 
     def evaluate(self, x: np.ndarray) -> Any:
-        (n, channels, h, w), b = x.shape, self.blocksize
-        split = x.reshape(n, channels, h // b, b, w // b, b).transpose(0, 3, 5, 1, 2, 4)
-        return split.reshape(n, channels * b * b, h // b, w // b)
+        (n, channels, h, w, *lanes), b = x.shape, self.blocksize
+        split = x.reshape(n, channels, h // b, b, w // b, b, -1).transpose(0, 3, 5, 1, 2, 4, 6)
+        return split.reshape(n, channels * b * b, h // b, w // b, *lanes)
 
     samples = cases(
         ({"blocksize": 2}, (1, 3, 6, 4)),
         ({"blocksize": 3}, (2, 5, 3, 6)),
         ({"blocksize": 1}, (1, 1, 5, 3)),
+        ({"blocksize": 2}, (1, 2, 4, 2, 8)),
     )
