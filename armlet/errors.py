@@ -6,7 +6,8 @@ module imports nothing of ours, so that every room of the house may raise its er
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 
 class ArmletError(Exception):
@@ -30,9 +31,18 @@ class ModelFileError(ArmletError):
 
 
 class UnsupportedModelError(ArmletError):
-    """The model uses something that armlet does not support; every problem is listed."""
+    """The model uses something that armlet does not support; every problem is listed.
+
+    ``problems`` are ``frontends.report.Problem`` values; the message lists them.
+    """
 
     id = "AL102"
+
+    def __init__(
+        self, what: str, *, problems: Sequence[Any] = (), where: str = "", way_out: str = ""
+    ) -> None:
+        self.problems = tuple(problems)
+        super().__init__(what, where=where, way_out=way_out)
 
 
 class ModelShapeError(ArmletError):

@@ -1,0 +1,89 @@
+"""What the importer works on: nodes with resolved operands, partly known shapes, refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+import numpy as np
+
+from armlet.compiler.ir import Const, Dim, Value, Var
+
+
+class Unsupported(Exception):
+    """A node cannot be imported; becomes a ``Problem``."""
+
+    def __init__(self, reason: str, *, attribute: str = "", way_out: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.attribute, self.way_out = reason, attribute, way_out
+
+
+class FreeDimension(Unsupported):
+    """A node cannot be imported until the sizes of some dimensions are given."""
+
+    def __init__(self, what: str, dims: Iterable[Dim]) -> None:
+        self.dims = tuple(dict.fromkeys(dims))
+        shown = ", ".join(map(str, self.dims))
+        plural = "s" if len(self.dims) > 1 else ""
+        super().__init__(f"{what} the free dimension{plural} {shown}")
+
+
+@dataclass(frozen=True, eq=False)
+class Symbolic:
+    """A small integer tensor (a shape) some elements of which are free dimensions.
+
+    ``data`` is an array of objects, each an ``int`` or a ``Dim``.
+    """
+
+    data: np.ndarray
+
+    @property
+    def free(self) -> tuple[Dim, ...]:
+        return tuple(d for d in self.data.ravel() if isinstance(d, Dim))
+
+
+#: what an operand may be, and what is known of it at compile time
+Operand = Union[Var, Const, Symbolic]
+Known = Union[Const, Symbolic]
+
+
+def dimensions(known: Known) -> list[Any]:
+    """A one-dimensional tensor of integers as a list of ``int`` and ``Dim``."""
+    if known.data.ndim > 1 or known.data.dtype.kind not in "iuO":
+        raise Unsupported(f"integers in one row expected, found {known.data.dtype} data")
+    return [d if isinstance(d, Dim) else int(d) for d in known.data.ravel()]
+
+
+def same(value: Value) -> Value:
+    return value
+
+
+@dataclass
+class Node:
+    """An ONNX node whose inputs are values. ``finish`` is applied to its first output."""
+
+    operator: str
+    domain: str
+    version: int
+    source: str
+    operands: list[Operand | None]
+    outputs: list[str]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    finish: Callable[[Value], Value] = same
+
+    def operand(self, index: int) -> Operand | None:
+        return self.operands[index] if index < len(self.operands) else None
+
+    def value(self, index: int) -> Value:
+        """An operand that must be there, and not a shape with free dimensions."""
+        found = self.operand(index)
+        if found is None:
+            raise Unsupported(f"input {index} is missing")
+        if isinstance(found, Symbolic):
+            raise FreeDimension(f"its input {index} depends on", found.free)
+        return found
+
+    def set_operand(self, index: int, value: Operand | None) -> None:
+        self.operands += [None] * (index + 1 - len(self.operands))
+        self.operands[index] = value

@@ -1,0 +1,154 @@
+"""ONNX tensors as NumPy arrays: weights in the file, or beside it (mapped, never copied)."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from armlet.errors import ExternalDataError, ModelFileError
+
+from .node import Unsupported
+
+_T = onnx.TensorProto
+
+#: ONNX data type -> dtype name, of the types that the IR has
+DTYPES = {
+    _T.FLOAT: "float32", _T.DOUBLE: "float64", _T.FLOAT16: "float16",
+    _T.INT8: "int8", _T.INT16: "int16", _T.INT32: "int32", _T.INT64: "int64",
+    _T.UINT8: "uint8", _T.UINT16: "uint16", _T.UINT32: "uint32", _T.UINT64: "uint64",
+    _T.BOOL: "bool",
+}  # fmt: skip
+
+#: the field of TensorProto that holds elements of a type when ``raw_data`` does not
+_FIELDS = {
+    _T.FLOAT: "float_data", _T.DOUBLE: "double_data", _T.INT64: "int64_data",
+    _T.UINT32: "uint64_data", _T.UINT64: "uint64_data",
+}  # fmt: skip
+
+
+def type_name(data_type: int) -> str:
+    """ONNX's name of a data type: ``BFLOAT16``, ``INT4``, …"""
+    try:
+        return str(_T.DataType.Name(data_type))
+    except ValueError:
+        return f"number {data_type}"
+
+
+def dtype_of(data_type: int) -> str:
+    """The dtype of an ONNX data type; those that the IR lacks are refused."""
+    if data_type in DTYPES:
+        return DTYPES[data_type]
+    if data_type == _T.UNDEFINED:
+        raise Unsupported("a tensor's data type is not given")
+    raise Unsupported(
+        f"tensors of type {type_name(data_type)} are not supported",
+        way_out="export the model in float32",
+    )
+
+
+class Tensors:
+    """Reads the tensors of one model; ``folder`` is where its external data may lie."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.folder = path, path.parent
+        self._maps: dict[Path, np.ndarray] = {}
+
+    def array(self, tensor: onnx.TensorProto, name: str = "") -> np.ndarray:
+        """The data of a tensor: a view of the file's bytes where they lie as they should."""
+        name = name or tensor.name
+        dtype = np.dtype(dtype_of(tensor.data_type))
+        shape = tuple(tensor.dims)
+        if any(d < 0 for d in shape):
+            raise self._error(name, f"has a negative size: {list(shape)}")
+        count = math.prod(shape)
+        if tensor.data_location == _T.EXTERNAL:
+            data = self._external(tensor, name, count * dtype.itemsize).view(dtype)
+        elif tensor.HasField("raw_data"):
+            raw = tensor.raw_data
+            if len(raw) != count * dtype.itemsize:
+                raise self._size_error(name, shape, dtype, f"{len(raw)} bytes")
+            data = np.frombuffer(raw, dtype.newbyteorder("<"))
+        else:
+            data = self._typed(tensor, dtype)
+            if data.size != count:
+                raise self._size_error(name, shape, dtype, f"{data.size} elements")
+        return data.astype(dtype, copy=False).reshape(shape)
+
+    def _typed(self, tensor: onnx.TensorProto, dtype: np.dtype) -> np.ndarray:
+        """The elements of ``float_data`` and the like; ``int32_data`` has the small types."""
+        values = getattr(tensor, _FIELDS.get(tensor.data_type, "int32_data"))
+        if dtype == np.float16:
+            return np.array(values, np.int64).astype(np.uint16).view(np.float16)
+        wide = np.array(values, np.int64) if dtype.kind in "ib" else np.array(values)
+        return wide.astype(dtype)
+
+    def _external(self, tensor: onnx.TensorProto, name: str, size: int) -> np.ndarray:
+        """The bytes of a tensor that is kept in a file of its own, mapped."""
+        entries = {e.key: e.value for e in tensor.external_data}
+        try:
+            offset = int(entries.get("offset", 0))
+            length = int(entries.get("length", size))
+        except ValueError:
+            raise ExternalDataError(
+                f"offset and length of weight {name!r} are not numbers", where=str(self.path)
+            ) from None
+        if length != size or offset < 0:
+            raise ExternalDataError(
+                f"weight {name!r} needs {size} bytes, but {length} bytes at {offset} are named",
+                where=str(self.path),
+            )
+        if size == 0:
+            return np.empty(0, np.uint8)
+        mapped = self._map(entries.get("location", ""), name)
+        if offset + length > mapped.size:
+            raise ExternalDataError(
+                f"weight {name!r} ends at byte {offset + length} of {entries['location']}, "
+                f"which has {mapped.size}",
+                where=str(self.path),
+                way_out="copy or download the file of weights again: it is truncated",
+            )
+        return mapped[offset : offset + length]
+
+    def _map(self, location: str, name: str) -> np.ndarray:
+        file = self._located(location, name)
+        if file not in self._maps:
+            try:
+                empty = file.stat().st_size == 0
+                self._maps[file] = np.empty(0, np.uint8) if empty else np.memmap(file, mode="r")
+            except (OSError, ValueError) as error:
+                raise ExternalDataError(
+                    f"weight {name!r} lies in {location}, which cannot be read: {error}",
+                    where=str(self.path),
+                    way_out=f"put {location} beside the model",
+                ) from None
+        return self._maps[file]
+
+    def _located(self, location: str, name: str) -> Path:
+        """The file that ``location`` names, which must be inside the model's folder."""
+        folder = self.folder.resolve()
+        file = None if "\0" in location else (folder / location).resolve()
+        if not location or file is None or not file.is_relative_to(folder):
+            raise ExternalDataError(
+                f"weight {name!r} lies outside the model's folder: {location!r}",
+                where=str(self.path),
+                way_out="keep external data beside the model, under a relative name",
+            )
+        if not file.is_file():
+            raise ExternalDataError(
+                f"weight {name!r} lies in {location}, which does not exist",
+                where=str(self.path),
+                way_out=f"put {location} beside the model",
+            )
+        return file
+
+    def _error(self, name: str, what: str) -> ModelFileError:
+        return ModelFileError(f"tensor {name!r} {what}", where=str(self.path))
+
+    def _size_error(
+        self, name: str, shape: tuple[int, ...], dtype: np.dtype, found: str
+    ) -> ModelFileError:
+        need = f"{math.prod(shape)} elements of {dtype}"
+        return self._error(name, f"of shape {list(shape)} needs {need}, but has {found}")
