@@ -311,6 +311,7 @@ class OneHot(Op):
 
     samples = cases(
         ({"depth": 5}, _ints([0, 4, -1], [5, 2, -6]), np.array([0, 1], "f")),
-        ({"depth": 3, "axis": 0}, np.array([2, 0], "int32"), _ints(-1, 7)),
-        ({"depth": 4, "axis": 1}, np.array([[1.0, 3.0]], "f"), np.array([0.5, 2], "f")),
+        ({"depth": 3, "axis": 0}, _ints(2, 0), _ints(-1, 7)),
+        ({"depth": 4, "axis": 1}, _ints([1, 3, 0]), np.array([0.5, 2], "f")),
+        ({"depth": 4, "axis": 1}, np.array([[1.0, -3.0]], "f"), np.array([5, 2], "int8")),
     )

@@ -43,6 +43,8 @@ def _expect_images(op: Op, operands: Sequence[TensorType]) -> tuple[TensorType, 
     expect_rank(op, w, 4)
     expect_dtype(op, x, FLOATS)
     same_dtype(op, operands)
+    check(w.is_static and w.elements, f"{op.name} takes weights of known sizes, not {w}")
+    check(op.group > 0, f"{op.name} has {op.group} groups")  # type: ignore[attr-defined]
     return x, w
 
 

@@ -42,7 +42,10 @@ class Windowed(Op):
 
     def window_outputs(self, x: TensorType, kernel: Sequence[int]) -> tuple[Dimension, Dimension]:
         """The output's sizes along the axes 2 and 3."""
+        lengths = (len(self.strides), len(self.pads), len(self.dilations), len(kernel))
+        check(lengths == (2, 4, 2, 2), f"{self.name} takes windows of two axes: {self}")
         top, left, bottom, right = self.pads
+        check(min(kernel) > 0, f"{self.name} has windows of {tuple(kernel)}")
         check(min(self.strides) > 0, f"{self.name} has strides {self.strides}")
         check(min(self.dilations) > 0, f"{self.name} has dilations {self.dilations}")
         check(min(self.pads) >= 0, f"{self.name} has negative pads {self.pads}")
