@@ -187,6 +187,11 @@ class Comparison(Binary):
     result = "bool"
 
 
+def _number(x: Any) -> Any:
+    """A bool as a number: LLVM's vectors of bools cannot be compared."""
+    return convert(x, "int8") if dtype_of(x) == "bool" else x
+
+
 @elementwise("equal")
 class Equal(Comparison):
     """z = whether x = y."""
@@ -194,7 +199,7 @@ class Equal(Comparison):
     dtypes = ALL
 
     def scalar(self, x: Any, y: Any) -> Any:
-        return tirx.EQ(x, y)
+        return tirx.EQ(*map(_number, (x, y)))
 
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.equal(x, y)
@@ -277,7 +282,7 @@ class LogicalXor(Logic):
     """z = either x or y, not both."""
 
     def scalar(self, x: Any, y: Any) -> Any:
-        return tirx.NE(x, y)
+        return tirx.NE(*map(_number, (x, y)))
 
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.logical_xor(x, y)

@@ -1,0 +1,27 @@
+"""The CPU's templates. ``TEMPLATES`` is tried in order; the last one always applies.
+
+Adding a template is adding its file and its line here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from armlet.targets import Target
+
+from ..template import Template
+from .generic import Generic
+from .injective import Injective
+
+if TYPE_CHECKING:
+    from armlet.compiler.lower.group import Group
+
+TEMPLATES: tuple[Template, ...] = (
+    Injective(),
+    Generic(),
+)
+
+
+def template_for(group: Group, target: Target) -> Template:
+    """The first template that applies."""
+    return next(t for t in TEMPLATES if t.applies(group, target))

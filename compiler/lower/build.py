@@ -1,0 +1,71 @@
+"""One group to one kernel, in this process: template, loops, plain C function, object code."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import tvm
+
+from armlet.errors import InternalError
+from armlet.schedules.cpu import template_for
+from armlet.schedules.template import Config
+from armlet.schedules.tensor_graph import TensorGraph
+from armlet.targets import Target
+
+from .group import Group
+from .kernel import Kernel
+from .plain_c import PlainFunction, plain_c
+
+
+@lru_cache(maxsize=8)
+def _tvm_target(target: Target) -> Any:
+    return tvm.target.Target(target.tvm)
+
+
+def lowered(
+    group: Group, target: Target, symbol: str = "kernel", config: Config | None = None
+) -> PlainFunction:
+    """The group's loops as a plain C function, by the template that suits it."""
+    template = template_for(group, target)
+    if config is None:
+        config = template.default(group, target)
+    func = template.build(TensorGraph(group), target, config)
+    return plain_c(func, symbol, _tvm_target(target))
+
+
+def module(func: PlainFunction, symbol: str, target: Target) -> Any:
+    """LLVM's module; ``inspect_source("asm")`` shows its assembly."""
+    build = tvm.get_global_func("target.build.llvm")
+    return build(tvm.IRModule({symbol: func.func}), _tvm_target(target))
+
+
+def object_code(made: Any) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="armlet-") as folder:
+        path = os.path.join(folder, "kernel.o")
+        made.write_to_file(path)
+        return Path(path).read_bytes()
+
+
+def work_of(group: Group) -> int:
+    """Operations of a call: 2 x MACs, and elements that each call reads or writes."""
+    moved = sum(v.type.elements for v in group.inputs)
+    computed = sum(v.type.elements for c in group.calls for v in c.outputs)
+    return 2 * group.macs + moved + computed
+
+
+def build(group: Group, target: Target, key: str, config: Config | None = None) -> Kernel:
+    """The kernel of a group; ``InternalError`` names the group if that fails."""
+    symbol, name = f"armlet_k{key[:16]}", template_for(group, target).name
+    try:
+        func = lowered(group, target, symbol, config)
+        code = object_code(module(func, symbol, target))
+    except Exception as error:
+        raise InternalError(
+            f"no kernel for {group.op_names} by template {name}: {error}\n{group.text}",
+            where=group.source,
+        ) from error
+    return Kernel(key, symbol, code, func.extent, func.scratch, name, work_of(group))

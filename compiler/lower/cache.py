@@ -1,0 +1,72 @@
+"""Compiled kernels on disk, by the content that made them.
+
+A key covers the group, the target, TVM's version and the sources of everything that decides
+the code, so an edit of a template or an operator makes old entries unreachable. Entries are
+written beside and renamed: a reader never sees half of one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import tempfile
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+
+from armlet.targets import Target
+
+from .group import Group
+from .kernel import Kernel
+
+_ROOT = Path(__file__).resolve().parent.parent.parent
+#: what decides the code of a kernel, beside the group and the target
+_SOURCES = ("compiler/ops", "compiler/lower", "schedules")
+
+
+def folder() -> Path:
+    """``ARMLET_CACHE``, or armlet's folder among the user's caches."""
+    if "ARMLET_CACHE" in os.environ:
+        return Path(os.environ["ARMLET_CACHE"])
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "armlet"
+
+
+@lru_cache(maxsize=1)
+def compiler_hash() -> str:
+    """Hash of the sources and of TVM's version."""
+    digest = hashlib.sha256(metadata.version("apache-tvm").encode())
+    for source in _SOURCES:
+        for path in sorted((_ROOT / source).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def key_of(group: Group, target: Target) -> str:
+    return hashlib.sha256(f"{compiler_hash()}{group.key(target.key)}".encode()).hexdigest()
+
+
+def _path(key: str) -> Path:
+    return folder() / "kernels" / key[:2] / f"{key[2:]}.kernel"
+
+
+def load(key: str) -> Kernel | None:
+    """The kernel of that key, if a readable one is kept."""
+    try:
+        kernel = pickle.loads(_path(key).read_bytes())
+    except (OSError, pickle.UnpicklingError, EOFError, AttributeError, ImportError):
+        return None
+    return kernel if isinstance(kernel, Kernel) and kernel.key == key else None
+
+
+def save(kernel: Kernel) -> None:
+    """Keeps a kernel; a cache that cannot be written is no error."""
+    path = _path(kernel.key)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(pickle.dumps(kernel))
+        os.replace(file.name, path)
+    except OSError:
+        return

@@ -1,0 +1,134 @@
+"""Groups to kernels: equal workloads once, from the cache where possible, else in parallel."""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from armlet.compiler.ir import Const, Value, Var
+from armlet.errors import ArmletError, InternalError
+from armlet.targets import Target, cores
+
+from . import cache, worker
+from .group import Group, is_immediate
+from .kernel import Kernel
+
+#: called with (kernels done, kernels in all, what was just done)
+Progress = Callable[[int, int, str], None]
+
+#: kernels below which starting processes costs more than it saves
+FEW = 3
+
+
+def without_data(group: Group) -> Group:
+    """The group with variables for its constants: the code depends on their types only."""
+    stand_in: dict[Value, Var] = {
+        v: Var(f"p{i}", v.type) for i, v in enumerate(group.inputs) if isinstance(v, Const)
+    }
+
+    def swap(value: Value) -> Value:
+        return value if is_immediate(value) else stand_in.get(value, value)
+
+    calls = tuple(replace(c, operands=tuple(map(swap, c.operands))) for c in group.calls)
+    anchor = None if group.anchor is None else calls[group.calls.index(group.anchor)]
+    return Group(calls, anchor, tuple(map(swap, group.inputs)), group.output)
+
+
+def lower(
+    groups: Iterable[Group],
+    target: Target,
+    progress: Progress | None = None,
+    jobs: int | None = None,
+) -> list[Kernel]:
+    """A kernel for each group; groups of equal workload share one."""
+    groups = list(groups)
+    keys = [cache.key_of(g, target) for g in groups]
+    made = {k: cache.load(k) for k in dict.fromkeys(keys)}
+    missing = {k: g for k, g in zip(keys, groups, strict=True) if made[k] is None}
+    found = len(made) - len(missing)
+
+    def done(kernel: Kernel, source: str) -> None:
+        nonlocal found
+        cache.save(kernel)
+        made[kernel.key] = kernel
+        found += 1
+        if progress:
+            progress(found, len(made), source)
+
+    if progress and found:
+        progress(found, len(made), "")
+    jobs = min(jobs or cores(), len(missing))
+    if len(missing) < FEW or jobs < 2:
+        from .build import build
+
+        for key, group in missing.items():
+            done(build(without_data(group), target, key), group.source)
+    else:
+        # the longest first, so that none is left over at the end
+        order = sorted(missing, key=lambda k: -missing[k].macs)
+        _in_processes([(k, missing[k]) for k in order], target, jobs, done)
+    return [made[k] for k in keys]  # type: ignore[misc]
+
+
+def _in_processes(
+    work: Sequence[tuple[str, Group]],
+    target: Target,
+    jobs: int,
+    done: Callable[[Kernel, str], None],
+) -> None:
+    """Each thread feeds one worker process; answers are handled here."""
+    tasks: queue.SimpleQueue[tuple[str, Group]] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[tuple[object, str]] = queue.SimpleQueue()
+    for item in work:
+        tasks.put(item)
+    processes = [_start() for _ in range(jobs)]
+    threads = [
+        threading.Thread(target=_feed, args=(p, tasks, answers, target), daemon=True)
+        for p in processes
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in work:
+            answer, source = answers.get()
+            if isinstance(answer, ArmletError):
+                raise answer
+            assert isinstance(answer, Kernel)
+            done(answer, source)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def _start() -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    command = [sys.executable, "-m", worker.__name__]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+
+
+def _feed(
+    process: subprocess.Popen[bytes],
+    tasks: queue.SimpleQueue[tuple[str, Group]],
+    answers: queue.SimpleQueue[tuple[object, str]],
+    target: Target,
+) -> None:
+    assert process.stdin and process.stdout
+    while True:
+        try:
+            key, group = tasks.get_nowait()
+        except queue.Empty:
+            return
+        try:
+            worker.send(process.stdin, (without_data(group), target, key))  # type: ignore[arg-type]
+            answer = worker.receive(process.stdout)  # type: ignore[arg-type]
+        except (OSError, EOFError):
+            answer = InternalError(
+                f"the process that built a kernel died\n{group.text}", where=group.source
+            )
+        answers.put((answer, group.source))

@@ -1,0 +1,109 @@
+"""A PrimFunc as a plain C function, without any call into a runtime.
+
+    void symbol(T0 *p0, …, Tn *pn, int32_t begin, int32_t end, void *scratch)
+
+The passes are TVM's up to ``LowerIntrin``, without those that make packed functions. Then
+the parallel loop runs from ``begin`` to ``end`` (only then, so that simplification has seen
+its true range), and buffers of scope "global" move into the scratch arena; "local" ones
+stay with LLVM, which keeps register tiles in registers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import tvm
+from tvm import s_tir, tirx
+
+from armlet.compiler.ops import vector_math
+
+#: of every buffer in the scratch arena
+ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class PlainFunction:
+    func: Any
+    #: extent of the parallel axis; 1 where there is none
+    extent: int
+    scratch: int
+
+
+@lru_cache(maxsize=1)
+def _passes() -> Any:
+    """TVM's lowering; the order matters."""
+    s, t = s_tir.transform, tirx.transform
+    return tvm.ir.transform.Sequential(
+        [
+            s.CanonicalizeLoop(), s.LowerInitBlock(), s.PlanAndUpdateBufferAllocationLocation(),
+            s.ConvertBlocksToOpaque(), s.CompactBufferAllocation(), s.LowerMatchBuffer(),
+            s.StmtSimplify(), s.LowerOpaqueBlock(), t.FlattenBuffer(), t.BF16ComputeLegalize(),
+            t.NarrowDataType(32), s.LoopPartition(), t.VectorizeLoop(True), t.StorageRewrite(),
+            s.HoistIfThenElse(), t.UnrollLoop(), s.RenormalizeSplitPattern(), t.StmtSimplify(),
+            t.RemoveNoOp(), s.RewriteUnsafeSelect(), t.CommonSubexprElim(), vector_math.expand(),
+            t.LowerIntrin(),
+        ]
+    )  # fmt: skip
+
+
+class _Edit:
+    """Turns the lowered body into one that knows ``begin``, ``end`` and ``scratch``."""
+
+    def __init__(self) -> None:
+        self.begin, self.end = tirx.Var("begin", "int32"), tirx.Var("end", "int32")
+        self.scratch = pointer("scratch", "uint8")
+        self.extent: int | None = None
+        self.used = 0
+
+    def __call__(self, stmt: Any) -> Any:
+        if isinstance(stmt, tirx.SeqStmt):
+            return tirx.SeqStmt([self(s) for s in stmt.seq])
+        if isinstance(stmt, tirx.For):
+            return self._loop(stmt, self(stmt.body))
+        if isinstance(stmt, tirx.AttrStmt):
+            return tirx.AttrStmt(stmt.node, stmt.attr_key, stmt.value, self(stmt.body))
+        if isinstance(stmt, tirx.IfThenElse):
+            other = stmt.else_case and self(stmt.else_case)
+            return tirx.IfThenElse(stmt.condition, self(stmt.then_case), other)
+        if isinstance(stmt, tirx.AllocBuffer) and stmt.buffer.scope() == "global":
+            return self._in_scratch(stmt.buffer)
+        return stmt
+
+    def _loop(self, stmt: Any, body: Any) -> Any:
+        if stmt.kind != tirx.ForKind.PARALLEL:
+            return tirx.For(
+                stmt.loop_var, stmt.min, stmt.extent, stmt.kind, body, None, stmt.annotations
+            )
+        if self.extent is not None:
+            raise ValueError("a kernel has one parallel loop only")
+        self.extent = int(stmt.extent)
+        return tirx.For(stmt.loop_var, self.begin, self.end - self.begin, tirx.ForKind.SERIAL, body)
+
+    def _in_scratch(self, buffer: Any) -> Any:
+        dtype = tvm.DataType(buffer.dtype)
+        size = math.prod(int(n) for n in buffer.shape) * dtype.bits * dtype.lanes // 8
+        at, self.used = self.used, self.used + -(-size // ALIGNMENT) * ALIGNMENT
+        return tirx.DeclBuffer(buffer, data=tirx.op.handle_add_byte_offset(self.scratch, at))
+
+
+def pointer(name: str, dtype: str) -> Any:
+    return tirx.Var(name, tvm.ir.PointerType(tvm.ir.PrimType(dtype)))
+
+
+def plain_c(func: Any, symbol: str, target: Any) -> PlainFunction:
+    """``func`` takes buffers; the result takes pointers, as the module's head shows."""
+    func = func.with_attr({"global_symbol": symbol, "tirx.noalias": True, "target": target})
+    func = _passes()(tvm.IRModule({symbol: func}))[symbol]
+    edit = _Edit()
+    body = edit(func.body)
+    if edit.extent is None:
+        # nothing is cut: the whole work is step 0 of an axis of extent 1
+        body = tirx.IfThenElse(edit.begin < edit.end, body, None)
+    pointers = [pointer(f"{p.name}_p", str(p.ty.dtype)) for p in func.params]
+    declared = [tirx.DeclBuffer(p, data=q) for p, q in zip(func.params, pointers, strict=True)]
+    params = [*pointers, edit.begin, edit.end, edit.scratch]
+    func = tirx.PrimFunc(params, tirx.SeqStmt([*declared, body]), None, func.attrs)
+    return PlainFunction(func, edit.extent or 1, edit.used)

@@ -1,0 +1,48 @@
+"""What a schedule template is: one way to make a kernel for some kind of group.
+
+A template writes the kernel's loops for a *config*, a choice for each of its knobs. The
+default config comes from arithmetic on the target's registers and caches; ``space`` is
+what a tuner may try. ``schedules/cpu/__init__.py`` lists the templates in order of preference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from armlet.targets import Target
+
+from .tensor_graph import TensorGraph
+
+if TYPE_CHECKING:
+    from armlet.compiler.lower.group import Group
+
+Config = Mapping[str, int]
+
+
+class Template:
+    """The base of every template; ``version`` rises when configs change their meaning."""
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+
+    def applies(self, group: Group, target: Target) -> bool:
+        raise NotImplementedError
+
+    def default(self, group: Group, target: Target) -> Config:
+        """A good choice without measuring."""
+        return {}
+
+    def space(self, group: Group, target: Target) -> Iterable[Config]:
+        """Every config worth measuring."""
+        return [self.default(group, target)]
+
+    def build(self, graph: TensorGraph, target: Target, config: Config) -> Any:
+        """The PrimFunc: buffers of the group's inputs, then of its output."""
+        raise NotImplementedError
+
+    def estimate(self, group: Group, target: Target, config: Config) -> float:
+        """Cycles of one core, by a roofline of arithmetic and of memory."""
+        flops = group.macs / (target.lanes * target.fma_units)
+        moved = sum(v.type.bytes for v in (*group.inputs, group.output))
+        return max(flops, moved / (4 * target.lanes), 1.0)

@@ -1,0 +1,193 @@
+"""A group as tensors: buffers of its interface, and the expression of any of its elements.
+
+Templates write loops and ask ``read(value, indices)`` for what a call computes there: the
+operators' tensor expressions, inlined. A template that computes the anchor itself says so
+with ``known[anchor output]`` = how to read its register tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import tvm_ffi
+from tvm.ir import Call as CallExpr
+
+from armlet.compiler.ir import Call, Const, Value
+from armlet.compiler.ops.lazy import te, tirx
+
+from .emit import Code
+
+if TYPE_CHECKING:
+    from armlet.compiler.lower.group import Group
+
+
+def stored(dtype: str) -> str:
+    """How a dtype lies in memory: a bool is a byte."""
+    return "uint8" if dtype == "bool" else dtype
+
+
+def immediate(value: Const) -> Any:
+    """A constant of one element as an expression."""
+    item = value.data.ravel()[0].item()
+    return tirx.const(item, value.type.dtype)
+
+
+def _converted(tensor: Any, dtype: str) -> Any:
+    if tensor.dtype == dtype:
+        return tensor
+    return te.compute(tensor.shape, lambda *i: tensor(*i).astype(dtype), name="converted")
+
+
+def _filled(value: Value) -> Any:
+    assert isinstance(value, Const)
+    return te.compute(value.type.static_shape, lambda *_: immediate(value), name="immediate")
+
+
+class TensorGraph:
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.code = Code()
+        names = [f"p{i}" for i in range(len(group.inputs))]
+        self.buffers: dict[Value, Any] = {
+            v: tirx.decl_buffer(v.type.static_shape, stored(v.type.dtype), name=n)
+            for v, n in zip([*group.inputs, group.output], [*names, "out"], strict=True)
+        }
+        self.known: dict[Value, Callable[..., Any]] = {}
+        self._calls = {v: c for c in group.calls for v in c.outputs}
+        self._may_bind = True
+        self._stages: dict[Call, tuple[dict[Any, Value], Sequence[Any]]] = {}
+
+    @property
+    def out(self) -> Any:
+        """The buffer of the output."""
+        return self.buffers[self.group.output]
+
+    def function(self) -> Any:
+        """The PrimFunc of the code written so far."""
+        order = [*self.group.inputs, self.group.output]
+        return self.code.function([self.buffers[v] for v in order])
+
+    def read(self, value: Value, indices: Sequence[Any]) -> Any:
+        """The element of a value at ``indices``."""
+        if value in self.known:
+            return self.known[value](*indices)
+        if value in self._calls:
+            operands, outputs = self._stage(self._calls[value])
+            which = self._calls[value].outputs.index(value)
+            return self._inline(outputs[which], indices, operands)
+        if value in self.buffers:
+            loaded = tirx.BufferLoad(self.buffers[value], list(indices))
+            return loaded != 0 if value.type.dtype == "bool" else loaded
+        assert isinstance(value, Const)
+        return immediate(value)
+
+    def store(self, *indices: Any) -> None:
+        """Stores the element of the output at ``indices``, as the group's calls say."""
+        value = self.read(self.group.output, indices)
+        self.code.store(self.out, indices, value.astype(stored(self.group.output.type.dtype)))
+
+    def compose(self) -> list[Any]:
+        """The whole group as TE tensors: the inputs, then the output."""
+        inputs = [
+            te.placeholder(v.type.static_shape, stored(v.type.dtype), name=self.buffers[v].name)
+            for v in self.group.inputs
+        ]
+        made: dict[Value, Any] = {
+            v: _converted(t, v.type.dtype) for v, t in zip(self.group.inputs, inputs, strict=True)
+        }
+        for call in self.group.calls:
+            for value in call.operands:
+                if value not in made:
+                    made[value] = _filled(value)
+            outputs = call.op.compute(*(made[v] for v in call.operands))  # type: ignore[attr-defined]
+            outputs = outputs if isinstance(outputs, (tuple, list)) else [outputs]
+            made.update(zip(call.outputs, outputs, strict=True))
+        out = self.group.output
+        return [*inputs, _converted(made[out], stored(out.type.dtype))]
+
+    def _stage(self, call: Call) -> tuple[dict[Any, Value], Sequence[Any]]:
+        """A call's tensor expression by itself: {placeholder's operation: operand}, outputs."""
+        if call not in self._stages:
+            inputs = [te.placeholder(v.type.static_shape, v.type.dtype) for v in call.operands]
+            made = call.op.compute(*inputs)  # type: ignore[attr-defined]
+            outputs = made if isinstance(made, (tuple, list)) else [made]
+            names = {t.op: v for t, v in zip(inputs, call.operands, strict=True)}
+            self._stages[call] = names, outputs
+        return self._stages[call]
+
+    def _inline(self, tensor: Any, indices: Sequence[Any], operands: dict[Any, Value]) -> Any:
+        if tensor.op in operands:
+            return self.read(operands[tensor.op], indices)
+        axes, body = tensor.op.axis, tensor.op.body[tensor.value_index]
+        if isinstance(body, tirx.Reduce):
+            raise TypeError(f"{tensor.op.name} is a reduction and cannot be inlined")
+        at = {a.var: tirx.convert(i) for a, i in zip(axes, indices, strict=True)}
+        return self._substitute(body, at, operands)
+
+    def _substitute(self, body: Any, at: dict[Any, Any], operands: dict[Any, Value]) -> Any:
+        """``body`` with variables replaced, and with loads replaced by what they load.
+
+        What is loaded twice gets a name, or a chain of calls would double at every link. Not
+        under a condition, which may be what keeps an index within its bounds.
+        """
+        loads, guarded = _loads(body)
+        outer, self._may_bind = self._may_bind, self._may_bind and not guarded
+        bound: dict[Any, Any] = {}
+
+        def variable(var: Any, mutator: Any) -> Any:
+            return at.get(var, var)
+
+        def call(node: Any, mutator: Any) -> Any:
+            if node.op.name == "tirx.isnan":
+                return _is_nan(mutator.mutate(node.args[0]))
+            if node.op.name != "te.tensor_load":
+                return mutator.default_mutate(node)
+            key = _element(node)
+            if key not in bound:
+                tensor, *indices = node.args
+                value = self._inline(tensor, [mutator.mutate(i) for i in indices], operands)
+                if key is None or loads[key] < 2 or not self._may_bind:
+                    return value
+                bound[key] = self.code.bind(value)
+            return bound[key]
+
+        try:
+            return tvm_ffi.structural_mutate(body, [(tirx.Var, variable), (CallExpr, call)])
+        finally:
+            self._may_bind = outer
+
+
+def _is_nan(x: Any) -> Any:
+    """By the bits: TVM does not vectorise its own ``isnan``, and folds ``x != x``."""
+    if str(x.expr_ty()) != "float32":
+        return tirx.isnan(x)
+    bits = tirx.reinterpret("int32", x)
+    return (bits & tirx.const(0x7FFFFFFF, "int32")) > tirx.const(0x7F800000, "int32")
+
+
+def _element(load: Any) -> tuple[Any, int] | None:
+    """Which element of which tensor a load reads; None where an index is itself loaded."""
+    tensor, *indices = load.args
+    if any(_loads(i)[0] for i in indices):
+        return None
+    return tensor.op, tvm_ffi.structural_hash(indices)
+
+
+def _loads(body: Any) -> tuple[dict[Any, int], bool]:
+    """How often each element is loaded, and whether there is a condition."""
+    found: dict[Any, int] = {}
+    guarded = False
+
+    def call(node: Any, visitor: Any) -> None:
+        nonlocal guarded
+        if node.op.name == "te.tensor_load":
+            key = _element(node)
+            found[key] = found.get(key, 0) + 1
+        else:
+            guarded |= node.op.name.endswith("if_then_else")
+        for argument in node.args[node.op.name == "te.tensor_load" :]:
+            visitor.visit(argument)
+
+    tvm_ffi.structural_visit(body, [(CallExpr, call)])
+    return found, guarded

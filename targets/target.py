@@ -1,0 +1,57 @@
+"""A target: what the compiler must know of a machine, as plain data.
+
+Adding one is adding a value to ``named.py``; nothing elsewhere asks for a CPU by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Target:
+    """One CPU family under one operating system."""
+
+    name: str
+    #: LLVM's triple, processor and attributes
+    triple: str
+    cpu: str
+    attributes: tuple[str, ...]
+    #: the C toolchain's triple, with the oldest libc that artifacts must run on
+    zig_triple: str
+    #: what the processor must have at run time, by the names of /proc/cpuinfo
+    features: tuple[str, ...]
+    #: float32 lanes of a vector register
+    lanes: int
+    vector_registers: int
+    #: fused multiply-adds that start each cycle, and cycles until one's result is ready
+    fma_units: int = 2
+    fma_latency: int = 4
+    #: vector loads each cycle
+    load_units: int = 2
+    #: whether one instruction may multiply a vector by a scalar in memory
+    broadcasts_from_memory: bool = False
+    l1_bytes: int = 32 << 10
+    l2_bytes: int = 256 << 10
+    cores: int = 4
+
+    @property
+    def tvm(self) -> dict[str, Any]:
+        """The target as TVM's LLVM back end takes it."""
+        return {
+            "kind": "llvm",
+            "mtriple": self.triple,
+            "mcpu": self.cpu,
+            "mattr": list(self.attributes),
+            "opt-level": 3,
+        }
+
+    @property
+    def key(self) -> str:
+        """Text that differs between targets whose kernels differ."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        return self.name
