@@ -1,0 +1,140 @@
+"""A small reader of 64-bit little-endian ELF shared libraries: what the checks ask about."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from functools import cached_property
+
+MACHINES = {"x86_64": 62, "aarch64": 183, "riscv64": 243}
+
+_ET_DYN = 3
+_PT_LOAD, _PT_GNU_STACK, _PT_GNU_RELRO = 1, 0x6474E551, 0x6474E552
+_DT_NEEDED, _DT_TEXTREL, _DT_FLAGS = 1, 22, 30
+_DF_TEXTREL = 4
+
+
+class ElfError(ValueError):
+    """The bytes are no ELF shared library that this module can read."""
+
+
+@dataclass(frozen=True)
+class Section:
+    name: str
+    offset: int
+    size: int
+    link: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    type: int
+    flags: int
+    offset: int
+    file_size: int
+
+    @property
+    def writable(self) -> bool:
+        return bool(self.flags & 2)
+
+    @property
+    def executable(self) -> bool:
+        return bool(self.flags & 1)
+
+
+def _read(layout: str, data: bytes | memoryview, offset: int) -> tuple[int, ...]:
+    try:
+        return struct.unpack_from("<" + layout, data, offset)
+    except struct.error:
+        raise ElfError("the file is truncated") from None
+
+
+class Elf:
+    """``data`` is the whole file."""
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        self.data = data
+        if bytes(data[:4]) != b"\x7fELF":
+            raise ElfError("it does not begin like an ELF file")
+        if bytes(data[4:6]) != b"\x02\x01":
+            raise ElfError("it is not 64-bit little-endian")
+        header = _read("HHIQQQIHHHHHH", data, 16)
+        kind, self.machine = header[:2]
+        if kind != _ET_DYN:
+            raise ElfError("it is not a shared library")
+        self._programs, self._sections = header[4], header[5]
+        self._program_count, self._section_count, self._names = header[9], header[11], header[12]
+
+    @cached_property
+    def segments(self) -> tuple[Segment, ...]:
+        rows = [
+            _read("IIQQQQQQ", self.data, self._programs + 56 * i)
+            for i in range(self._program_count)
+        ]
+        return tuple(Segment(r[0], r[1], r[2], r[5]) for r in rows)
+
+    @cached_property
+    def sections(self) -> tuple[Section, ...]:
+        rows = [
+            _read("IIQQQQIIQQ", self.data, self._sections + 64 * i)
+            for i in range(self._section_count)
+        ]
+        if self._names >= len(rows):
+            raise ElfError("the file is damaged")
+        names = rows[self._names][4]
+        return tuple(Section(self._string(names + r[0]), r[4], r[5], r[6]) for r in rows)
+
+    def section(self, name: str) -> Section | None:
+        return next((s for s in self.sections if s.name == name), None)
+
+    def _string(self, offset: int) -> str:
+        text = bytes(self.data[offset : offset + 4096])
+        return text.partition(b"\0")[0].decode(errors="replace")
+
+    @cached_property
+    def dynamic(self) -> tuple[tuple[int, int], ...]:
+        section = self.section(".dynamic")
+        if section is None:
+            raise ElfError("it has no dynamic section")
+        count = section.size // 16
+        return tuple(_read("qQ", self.data, section.offset + 16 * i) for i in range(count))  # type: ignore[misc]
+
+    @cached_property
+    def needed(self) -> tuple[str, ...]:
+        """Libraries that the loader must find."""
+        strings = self.section(".dynstr")
+        assert strings is not None
+        return tuple(
+            self._string(strings.offset + v) for tag, v in self.dynamic if tag == _DT_NEEDED
+        )
+
+    @cached_property
+    def exports(self) -> tuple[str, ...]:
+        """Names that others may use: defined and dynamic."""
+        symbols = self.section(".dynsym")
+        assert symbols is not None
+        strings = self.sections[symbols.link]
+        found = []
+        for i in range(1, symbols.size // 24):
+            name, _, _, section, _, _ = _read("IBBHQQ", self.data, symbols.offset + 24 * i)
+            if section:
+                found.append(self._string(strings.offset + name))
+        return tuple(sorted(found))
+
+    @property
+    def has_text_relocations(self) -> bool:
+        flags = dict(self.dynamic).get(_DT_FLAGS, 0)
+        return bool(flags & _DF_TEXTREL) or any(tag == _DT_TEXTREL for tag, _ in self.dynamic)
+
+    @property
+    def loads(self) -> tuple[Segment, ...]:
+        return tuple(s for s in self.segments if s.type == _PT_LOAD)
+
+    @property
+    def has_executable_stack(self) -> bool:
+        stack = [s for s in self.segments if s.type == _PT_GNU_STACK]
+        return not stack or stack[0].executable
+
+    @property
+    def has_relro(self) -> bool:
+        return any(s.type == _PT_GNU_RELRO for s in self.segments)

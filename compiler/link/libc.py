@@ -1,0 +1,46 @@
+"""Stubs of the C library: what an artifact may use, by the library that has it.
+
+The linker needs to know only names, so it is given empty libraries made here. References
+stay unversioned: the same artifact then runs with every later C library of its kind.
+"""
+
+from __future__ import annotations
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+_LIBC = _words("""
+    __errno_location __sched_cpucount abort calloc clock_gettime free getauxval malloc memcmp memcpy
+    memmove memset posix_memalign sched_getaffinity sched_setaffinity sched_yield sigfillset
+    snprintf strcmp strlen syscall vsnprintf
+""")
+
+_THREADS = _words("""
+    pthread_attr_destroy pthread_attr_init pthread_attr_setstacksize pthread_create pthread_join
+    pthread_sigmask
+""")
+
+_DOUBLE = _words("""
+    acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs
+    floor fma fmax fmin fmod hypot ldexp lgamma llrint llround log log10 log1p log2 lrint lround
+    nearbyint nextafter pow remainder rint round sin sinh sqrt tan tanh tgamma trunc
+""")
+
+_LIBM = [*_DOUBLE, *(f"{name}f" for name in _DOUBLE)]
+
+
+def libraries(triple: str) -> dict[str, list[str]]:
+    """Name that the loader looks for -> functions, for the C library of a zig triple."""
+    libc = triple.split("-")[2].split(".")[0]
+    if libc == "gnu":
+        return {"libc.so.6": _LIBC, "libpthread.so.0": _THREADS, "libm.so.6": _LIBM}
+    if libc == "android":
+        return {"libc.so": [*_LIBC, *_THREADS], "libm.so": _LIBM}
+    return {"libc.so": [*_LIBC, *_THREADS, *_LIBM]}
+
+
+def stub(functions: list[str]) -> str:
+    """Assembly of a library that has these functions in name only."""
+    return "".join(f".globl {f}\n.type {f}, %function\n{f}:\n" for f in functions)

@@ -1,0 +1,87 @@
+"""The runtime for a target, compiled once and kept in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import armlet.runtime
+
+from . import libc, toolchain
+
+SOURCES = Path(armlet.runtime.__file__).parent / "src"
+HEADER = Path(armlet.runtime.__file__).parent / "include" / "armlet.h"
+
+#: no ``-march``: baseline code alone may run before the CPU is checked
+FLAGS = (
+    "-std=c11", "-Os", "-fPIC", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections",
+    "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fno-stack-protector",
+    "-Wall", "-Wextra", "-Wconversion", "-Werror",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Runtime:
+    objects: tuple[Path, ...]
+    #: stubs of the C library's parts
+    stubs: tuple[Path, ...]
+
+
+@lru_cache(maxsize=1)
+def exports() -> tuple[str, ...]:
+    """The functions of ``armlet.h``."""
+    found = re.findall(r"^ARMLET_API[^;(]*?\b(armlet_\w+)\(", HEADER.read_text(), re.MULTILINE)
+    return tuple(sorted(found))
+
+
+@lru_cache(maxsize=8)
+def runtime(triple: str) -> Runtime:
+    """Objects and stubs for a zig triple, from the cache or compiled now."""
+    folder = toolchain.cache_dir("runtime") / _key(triple)
+    if not folder.is_dir():
+        _make(triple, folder)
+    objects = sorted(folder.glob("*.o"))
+    return Runtime(tuple(objects), tuple(folder / name for name in libc.libraries(triple)))
+
+
+def _key(triple: str) -> str:
+    content = hashlib.sha256()
+    for path in [HEADER, *sorted(SOURCES.iterdir())]:
+        content.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
+    recipe = (triple, FLAGS, toolchain.version(), libc.libraries(triple))
+    content.update(repr(recipe).encode())
+    return content.hexdigest()[:32]
+
+
+def _make(triple: str, folder: Path) -> None:
+    """Made beside and renamed: another process may be making the same."""
+    beside = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
+    try:
+        sources = sorted(SOURCES.glob("*.c"))
+        compile_all = ["cc", "-target", triple, *FLAGS, f"-I{HEADER.parent}", "-c", *sources]
+        toolchain.run("compiling the runtime", compile_all, beside)
+        for name, functions in libc.libraries(triple).items():
+            _make_stub(triple, name, functions, beside)
+        os.rename(beside, folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _make_stub(triple: str, name: str, functions: list[str], folder: Path) -> None:
+    source, part = folder / f"{name}.s", folder / f"{name}.part"
+    source.write_text(libc.stub(functions))
+    target = f"--target={toolchain.llvm_triple(triple)}"
+    what = f"making a stub of {name}"
+    toolchain.run(what, ["clang", target, "-c", source, "-o", part], folder)
+    toolchain.run(what, ["ld.lld", "-shared", f"-soname={name}", part, "-o", folder / name], folder)
+    part.unlink()
+    source.unlink()

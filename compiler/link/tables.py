@@ -1,0 +1,214 @@
+"""From a plan to the C text of the executor's tables (``runtime/src/tables.h``).
+
+Everything refers by index or offset: strings, shapes and locations lie in one array each.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from armlet.compiler.ir import TensorType
+from armlet.compiler.ir.types import SHORT_NAMES
+from armlet.compiler.lower.kernel import Kernel
+from armlet.compiler.plan.plan import ALIGNMENT, Location, Plan, Space, Tensor
+
+from .seal import CONSTANT_SECTION
+from .selftest import SelfTest
+
+FORMAT = 1
+#: operations that are worth a thread: some microseconds, where waking costs about one
+GRAIN = 1 << 15
+
+_DTYPES = {name: code for code, name in enumerate(SHORT_NAMES, start=1)}
+_BASE_INPUTS = 2
+
+
+def ways(kernel: Kernel) -> int:
+    """Threads that a call of the kernel is worth."""
+    return max(1, min(kernel.extent, kernel.work // GRAIN))
+
+
+def write_constants(plan: Plan, file: BinaryIO) -> None:
+    for offset, array in plan.constants:
+        file.seek(offset)
+        file.write(array.data if array.flags.c_contiguous else array.tobytes())
+    file.truncate(max(plan.constant_bytes, 1))
+
+
+def source(
+    plan: Plan,
+    features: Sequence[str],
+    manifest: Mapping[str, Any],
+    selftest: SelfTest | None,
+    constants: Path,
+) -> str:
+    """C text; ``constants`` is the file that ``write_constants`` filled."""
+    return _Writer(plan).source(features, manifest, selftest, constants)
+
+
+def _padded(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def _quoted(data: bytes) -> str:
+    plain = {ord('"'): '\\"', ord("\\"): "\\\\"}
+    return "".join(plain.get(b) or (chr(b) if 32 <= b < 127 else f"\\{b:03o}") for b in data)
+
+
+def _string(name: str, data: bytes) -> str:
+    lines = [data[at : at + 96] for at in range(0, len(data), 96)] or [b""]
+    text = "\n".join(f'    "{_quoted(line)}"' for line in lines)
+    return f"static const char {name}[] =\n{text};"
+
+
+def _array(type: str, name: str, rows: Iterable[object]) -> str:
+    text = ",\n".join(f"    {row}" for row in rows) or "    0"
+    return f"static const {type} {name}[] = {{\n{text}}};"
+
+
+def _real(value: float) -> str:
+    if value != value:
+        return '__builtin_nan("")'
+    if value in (float("inf"), float("-inf")):
+        return "-__builtin_inf()" if value < 0 else "__builtin_inf()"
+    return value.hex()
+
+
+class _Writer:
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.strings = bytearray()
+        self.string_at: dict[str, int] = {}
+        self.extents: list[int] = []
+        self.locations: list[str] = []
+
+    def text(self, text: str) -> int:
+        if text not in self.string_at:
+            self.string_at[text] = len(self.strings)
+            self.strings += text.replace("\0", "").encode() + b"\0"
+        return self.string_at[text]
+
+    def tensor(self, name: str, type: TensorType, source: str = "") -> str:
+        shape = len(self.extents)
+        self.extents += type.static_shape
+        fields = (type.bytes, self.text(name), self.text(source), shape, type.rank)
+        return f"{{{', '.join(map(str, fields))}, {_DTYPES[type.dtype]}}}"
+
+    def location(self, at: Location) -> str:
+        base = {
+            Space.ARENA: 0,
+            Space.CONSTANT: 1,
+            Space.INPUT: _BASE_INPUTS + at.index,
+            Space.OUTPUT: _BASE_INPUTS + len(self.plan.inputs) + at.index,
+        }[at.space]
+        return f"{{{at.offset}, {base}}}"
+
+    def tensors(self, name: str, tensors: Sequence[Tensor]) -> str:
+        return _array("tensor_entry", name, (self.tensor(t.name, t.type) for t in tensors))
+
+    def pointers(self) -> list[int]:
+        """How many pointers each kernel takes."""
+        counts = {task.kernel: len(task.arguments) for task in self.plan.tasks}
+        return [counts.get(i, 0) for i in range(len(self.plan.kernels))]
+
+    def kernels(self) -> str:
+        calls, rows = [], []
+        for i, (kernel, count) in enumerate(zip(self.plan.kernels, self.pointers())):
+            types, values = "void *, " * count, "".join(f"p[{n}], " for n in range(count))
+            calls += [
+                f"void {kernel.symbol}({types}int32_t, int32_t, void *);",
+                f"static void call_{i}(void *const *p, int32_t begin, int32_t end,",
+                "                   void *scratch) {",
+                f"    {'' if count else '(void)p; '}{kernel.symbol}({values}begin, end, scratch);",
+                "}",
+            ]
+            name = self.text(kernel.template)
+            rows.append(f"{{call_{i}, {name}, {count}, {kernel.extent}, {ways(kernel)}}}")
+        return "\n".join([*calls, _array("kernel_entry", "kernels", rows)])
+
+    def tasks(self) -> str:
+        rows = []
+        for task in self.plan.tasks:
+            value = self.tensor(task.value, task.type, task.source)
+            rows.append(f"{{{task.kernel}, {len(self.locations)}, {value}}}")
+            self.locations += [self.location(at) for at in task.arguments]
+        return _array("task_entry", "tasks", rows)
+
+    def selftest(self, test: SelfTest | None) -> str:
+        rows, values = [], []
+        for output in test.outputs if test else ():
+            count = len(output.values)
+            rows.append(f"{{{_real(output.tolerance)}, {output.stride}, {len(values)}, {count}}}")
+            values += [_real(v) for v in output.values]
+        return "\n".join(
+            [
+                _array("expectation_entry", "selftest", rows or ["{0}"]),
+                _array("double", "selftest_values", values),
+            ]
+        )
+
+    def source(
+        self,
+        features: Sequence[str],
+        manifest: Mapping[str, Any],
+        selftest: SelfTest | None,
+        constants: Path,
+    ) -> str:
+        document = json.dumps(manifest, separators=(",", ":"), ensure_ascii=False).encode()
+        parts = [
+            '#include "tables.h"',
+            f'_Static_assert(ARMLET_FORMAT == {FORMAT}, "tables of another format");',
+            _constants(constants),
+            self.tensors("inputs", self.plan.inputs),
+            self.tensors("outputs", self.plan.outputs),
+            self.kernels(),
+            self.tasks(),
+            _array("uint32_t", "features", map(self.text, features)),
+            _array("location_entry", "locations", self.locations),
+            _array("int64_t", "extents", self.extents),
+            self.selftest(selftest),
+            _string("manifest", document),
+            _string("strings", bytes(self.strings)),
+            self.model(len(features), len(document), selftest),
+        ]
+        return "\n".join(parts) + "\n"
+
+    def model(self, feature_count: int, manifest_size: int, selftest: SelfTest | None) -> str:
+        plan = self.plan
+        scratch = max((_padded(k.scratch) for k in plan.kernels), default=0)
+        fields: dict[str, object] = {
+            "format": FORMAT,
+            "input_count": len(plan.inputs),
+            "output_count": len(plan.outputs),
+            "task_count": len(plan.tasks),
+            "ways": max(map(ways, plan.kernels), default=1),
+            "most_pointers": max(self.pointers(), default=0),
+            "feature_count": feature_count,
+            "arena_bytes": _padded(plan.arena_bytes),
+            "scratch_bytes": scratch,
+            "constants": "armlet_constants",
+            "manifest_size": manifest_size,
+            "selftest_seed": selftest.seed if selftest else 0,
+            "selftest": "selftest" if selftest else 0,
+        }
+        arrays = "inputs outputs kernels tasks locations extents strings features manifest"
+        fields |= {name: name for name in [*arrays.split(), "selftest_values"]}
+        rows = "\n".join(f"    .{name} = {value}," for name, value in fields.items())
+        return f"const model_tables armlet_model = {{\n{rows}\n}};"
+
+
+def _constants(file: Path) -> str:
+    lines = [
+        f'.section {CONSTANT_SECTION},\\"a\\",%progbits',
+        f".balign {ALIGNMENT}",
+        ".globl armlet_constants",
+        ".hidden armlet_constants",
+        "armlet_constants:",
+        f'.incbin \\"{file}\\"',
+        ".text",
+    ]
+    text = "\n".join(f'    "{line}\\n"' for line in lines)
+    return f"__asm__(\n{text});\nextern const unsigned char armlet_constants[];"

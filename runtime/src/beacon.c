@@ -1,0 +1,51 @@
+#define _GNU_SOURCE
+#include "beacon.h"
+
+#include <limits.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SPINS_BETWEEN_CLOCKS = 64 };
+
+int64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void pause_cpu(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Setter: value, then is it asleep? Waiter: asleep, then value? In one total order one of the
+ * two sees the other, so that no wake-up is lost. */
+void beacon_set(beacon *b, uint32_t value) {
+    atomic_store(&b->value, value);
+    if (atomic_load(&b->sleeping))
+        syscall(SYS_futex, &b->value, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+uint32_t beacon_wait(beacon *b, uint32_t old, int64_t spin_ns) {
+    uint32_t value = atomic_load_explicit(&b->value, memory_order_acquire);
+    if (value != old) return value;
+    for (int64_t end = spin_ns > 0 ? now_ns() + spin_ns : 0; end && now_ns() < end;) {
+        for (int i = 0; i < SPINS_BETWEEN_CLOCKS; i++) {
+            value = atomic_load_explicit(&b->value, memory_order_acquire);
+            if (value != old) return value;
+            pause_cpu();
+        }
+        sched_yield();
+    }
+    atomic_store(&b->sleeping, 1);
+    while ((value = atomic_load(&b->value)) == old)
+        syscall(SYS_futex, &b->value, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
+    atomic_store(&b->sleeping, 0);
+    return value;
+}

@@ -1,0 +1,82 @@
+/* Runs the tasks in order. The caller's thread leads: it alone looks at tasks, profile, observer
+ * and cancellation; the pool's threads see one kernel call at a time. */
+#include "instance.h"
+
+static void *address(const armlet_instance *m, const location_entry *l) {
+    return m->bases[l->base] + l->offset;
+}
+
+static void prepare(armlet_instance *m, const task_entry *task) {
+    const kernel_entry *kernel = &armlet_model.kernels[task->kernel];
+    const location_entry *arguments = &armlet_model.locations[task->arguments];
+    m->kernel = kernel;
+    for (uint32_t i = 0; i < kernel->pointers; i++) m->pointers[i] = address(m, &arguments[i]);
+}
+
+static void run_part(void *context, int32_t part, int32_t parts) {
+    armlet_instance *m = context;
+    int64_t extent = m->kernel->extent;
+    m->kernel->code(m->pointers, (int32_t)(extent * part / parts),
+                    (int32_t)(extent * (part + 1) / parts),
+                    m->scratch + armlet_model.scratch_bytes * (uint64_t)part);
+}
+
+static void observe(armlet_instance *m, int32_t index, const task_entry *task) {
+    const tensor_entry *value = &task->value;
+    armlet_value seen = {
+        .struct_size = sizeof seen,
+        .task = index,
+        .rank = value->rank,
+        .name = text_of(value->name),
+        .source = text_of(value->source),
+        .shape = armlet_model.extents + value->shape,
+        .data = m->pointers[m->kernel->pointers - 1],
+        .bytes = (size_t)value->bytes,
+        .dtype = value->dtype,
+    };
+    m->observer(m->observer_context, &seen);
+}
+
+armlet_status execute(armlet_instance *m) {
+    int64_t before = m->profiling ? now_ns() : 0;
+    for (int32_t i = 0; i < armlet_model.task_count; i++) {
+        const task_entry *task = &armlet_model.tasks[i];
+        if (atomic_load_explicit(&m->cancelled, memory_order_relaxed))
+            return fail(m, ARMLET_CANCELLED, "the run was cancelled");
+        prepare(m, task);
+        int32_t parts = threads_for(m, m->kernel);
+        if (parts > 1)
+            pool_run(m->pool, run_part, m, parts);
+        else
+            run_part(m, 0, 1);
+        if (m->profiling) {
+            int64_t now = now_ns();
+            m->tallies[i].calls++;
+            m->tallies[i].ns += now - before;
+            before = now;
+        }
+        if (m->observer) {
+            observe(m, i, task);
+            before = m->profiling ? now_ns() : 0;
+        }
+    }
+    return ARMLET_OK;
+}
+
+armlet_status armlet_run(armlet_instance *m) {
+    if (!m) return ARMLET_ERROR_ARGUMENT;
+    if (atomic_exchange(&m->busy, true)) return ARMLET_ERROR_BUSY;
+    atomic_store(&m->cancelled, false);
+    armlet_status status = ARMLET_OK;
+    for (int32_t i = 0; i < armlet_model.input_count && status == ARMLET_OK; i++)
+        if (!m->bases[BASE_INPUTS + i] && armlet_model.inputs[i].bytes)
+            status = fail(m, ARMLET_ERROR_INPUT, "input '%.80s' is not set",
+                          text_of(armlet_model.inputs[i].name));
+    if (status == ARMLET_OK) status = execute(m);
+    atomic_store(&m->busy, false);
+    return status;
+}
+
+void armlet_cancel(armlet_instance *m) {
+    if (m) atomic_store(&m->cancelled, true);
+}

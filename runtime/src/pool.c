@@ -1,0 +1,133 @@
+/* Each worker has a mailbox (`posted`) and an answer (`done`), both counted up by one with every
+ * job. Only workers that have a part are told, so that the others' sleep is not disturbed. */
+#define _GNU_SOURCE
+#include "pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "beacon.h"
+
+/* Enough for generated code, whatever the C library's default is. */
+enum { STACK_BYTES = 1 << 20 };
+
+typedef struct {
+    beacon posted, done;
+    pool *pool;
+    pthread_t thread;
+    int32_t part;
+    int32_t cpu; /* -1: anywhere */
+    int32_t misplaced;
+} worker;
+
+struct pool {
+    pool_job *job; /* NULL: the threads end */
+    void *context;
+    int32_t parts;
+    int32_t started; /* workers with a thread */
+    int64_t spin_ns;
+    worker workers[];
+};
+
+int32_t pool_usable_cpus(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+    int count = CPU_COUNT(&set);
+    return count > 0 ? count : 1;
+}
+
+static int32_t place(int32_t cpu) {
+    if (cpu < 0 || cpu >= CPU_SETSIZE) return -1;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET((size_t)cpu, &set);
+    return sched_setaffinity(0, sizeof set, &set);
+}
+
+static void *work(void *argument) {
+    worker *w = argument;
+    pool *p = w->pool;
+    w->misplaced = w->cpu != -1 && place(w->cpu) != 0;
+    for (uint32_t turn = 1;; turn++) {
+        beacon_set(&w->done, turn);
+        beacon_wait(&w->posted, turn, p->spin_ns);
+        if (!p->job) return NULL;
+        p->job(p->context, w->part, p->parts);
+    }
+}
+
+/* The threads take no signals: the program's handlers run in the program's threads. */
+static int start(worker *w) {
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    sigfillset(&all);
+    if (pthread_attr_init(&attributes) != 0) return -1;
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&w->thread, &attributes, work, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return failed;
+}
+
+pool_status pool_create(int32_t threads, int64_t spin_ns, const int32_t *cpus, size_t cpu_count,
+                        pool **made) {
+    void *memory;
+    size_t bytes = sizeof(pool) + sizeof(worker) * (size_t)(threads - 1);
+    *made = NULL;
+    if (posix_memalign(&memory, CACHE_LINE, bytes) != 0) return POOL_NO_MEMORY;
+    memset(memory, 0, bytes);
+    pool *p = memory;
+    p->spin_ns = spin_ns;
+    pool_status status = POOL_OK;
+    for (int32_t i = 0; i < threads - 1 && status == POOL_OK; i++) {
+        worker *w = &p->workers[i];
+        w->pool = p;
+        w->part = i + 1;
+        w->cpu = cpu_count ? cpus[(size_t)w->part % cpu_count] : -1;
+        atomic_init(&w->posted.value, 1);
+        if (start(w) != 0)
+            status = POOL_NO_THREAD;
+        else
+            p->started++;
+    }
+    for (int32_t i = 0; i < p->started; i++) {
+        beacon_wait(&p->workers[i].done, 0, 0);
+        if (p->workers[i].misplaced) status = POOL_NO_PLACE;
+    }
+    if (status == POOL_OK)
+        *made = p;
+    else
+        pool_destroy(p);
+    return status;
+}
+
+static void post(worker *w) {
+    uint32_t turn = atomic_load_explicit(&w->posted.value, memory_order_relaxed);
+    beacon_set(&w->posted, turn + 1);
+}
+
+static void await(worker *w) {
+    uint32_t turn = atomic_load_explicit(&w->posted.value, memory_order_relaxed);
+    beacon_wait(&w->done, turn - 1, w->pool->spin_ns);
+}
+
+void pool_run(pool *p, pool_job *job, void *context, int32_t parts) {
+    p->job = job;
+    p->context = context;
+    p->parts = parts;
+    for (int32_t i = 0; i < parts - 1; i++) post(&p->workers[i]);
+    job(context, 0, parts);
+    for (int32_t i = 0; i < parts - 1; i++) await(&p->workers[i]);
+}
+
+void pool_destroy(pool *p) {
+    if (!p) return;
+    p->job = NULL;
+    for (int32_t i = 0; i < p->started; i++) post(&p->workers[i]);
+    for (int32_t i = 0; i < p->started; i++) pthread_join(p->workers[i].thread, NULL);
+    free(p);
+}
