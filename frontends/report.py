@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -42,6 +42,19 @@ class Problem:
         attribute = f", attribute {self.attribute}" if self.attribute else ""
         text = f"{self.operator}{version} {self.node!r}{attribute}: {self.reason}"
         return f"{text}; way out: {self.way_out}" if self.way_out else text
+
+
+def summary(problems: Sequence[Problem]) -> str:
+    """The problems in a list; those that differ in the node's name only in one line."""
+    groups: dict[Problem, list[Problem]] = {}
+    for problem in problems:
+        groups.setdefault(replace(problem, node=""), []).append(problem)
+    lines = []
+    for number, group in enumerate(groups.values(), 1):
+        more = f" (and {len(group) - 1} more nodes like it)" if len(group) > 1 else ""
+        lines.append(f"\n  {number}. {group[0]}{more}")
+    plural = "s" if len(problems) > 1 else ""
+    return f"the model has {len(problems)} problem{plural}:{''.join(lines)}"
 
 
 @dataclass(frozen=True)

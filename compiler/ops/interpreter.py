@@ -44,7 +44,8 @@ def evaluate(
         for output, result in zip(call.outputs, results, strict=True):
             array = np.asarray(result)
             if not _fits(TensorType.of(array), output.type):
-                raise AssertionError(f"{output} is {output.type}, but {call.op.name} made {TensorType.of(array)}")
+                made = TensorType.of(array)
+                raise AssertionError(f"{output} is {output.type}, but {call.op.name} made {made}")
             if observe is not None:
                 observe(output, array)
             if uses[output]:

@@ -10,6 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Union
+
+import onnx
 
 from armlet.compiler.ir import Module
 from armlet.errors import ArmletError, InternalError, ModelFileError
@@ -24,30 +27,38 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _imported(path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]] | None) -> Importer:
-    file = Path(path)
+Source = Union[str, "os.PathLike[str]", onnx.ModelProto]
+Shapes = Mapping[str, Sequence[int]]
+
+
+def _imported(source: Source, shapes: Shapes | None) -> Importer:
+    """The walk over a model, which may be in memory already."""
+    importer = None
+    file = Path("<memory>") if isinstance(source, onnx.ModelProto) else Path(source)
     try:
-        importer = Importer(reader.read(file), file, shapes or {})
+        if isinstance(source, onnx.ModelProto):
+            model = source
+            reader.check_header(model, file)
+        else:
+            model = reader.read(file)
+        importer = Importer(model, file, shapes or {})
         importer.run()
     except UnicodeDecodeError:
         raise ModelFileError("a name in the model is not UTF-8 text", where=str(file)) from None
     except ArmletError:
         raise
     except Exception as error:
-        where = f"{file}, node {importer.emitter.source!r}" if "importer" in locals() else str(file)
-        raise InternalError(f"{type(error).__name__}: {error}", where=where) from error
+        node = f", node {importer.emitter.source!r}" if importer else ""
+        message = f"{type(error).__name__}: {error}"
+        raise InternalError(message, where=f"{file}{node}") from error
     return importer
 
 
-def load(
-    path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]] | None = None
-) -> Module:
+def load(source: Source, shapes: Shapes | None = None) -> Module:
     """The model as IR; raises ``UnsupportedModelError`` with every problem."""
-    return _imported(path, shapes).module()
+    return _imported(source, shapes).module()
 
 
-def check(
-    path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]] | None = None
-) -> Report:
+def check(source: Source, shapes: Shapes | None = None) -> Report:
     """What becomes of every node; raises only where the file is no sound model."""
-    return _imported(path, shapes).report()
+    return _imported(source, shapes).report()

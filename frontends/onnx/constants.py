@@ -90,8 +90,3 @@ def eye_like(b: Emitter, x: Value, *, dtype: int | None = None, k: int = 0) -> C
         raise Unsupported("the operand is no matrix")
     wanted = x.type.dtype if dtype is None else dtype_of(dtype)
     return b.const(np.eye(*shape, k=k, dtype=wanted))
-
-
-@handles("HannWindow", "HammingWindow", "BlackmanWindow", since=17)
-def refuse_window(b: Emitter, size: Value, *, output_datatype: int = 1, periodic: int = 1) -> Const:
-    raise Unsupported("window functions are not supported")

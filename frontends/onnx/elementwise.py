@@ -104,18 +104,19 @@ def is_inf(b: Emitter, x: Value, *, detect_negative: int = 1, detect_positive: i
 
 @handles("Clip")
 def clip(b: Emitter, x: Value, min: Value | None = None, max: Value | None = None) -> Value:
-    if _is_number(min) and _is_number(max) and x.type.dtype.startswith("float"):
-        low = -np.inf if min is None else float(min.data.item())
-        high = np.inf if max is None else float(max.data.item())
+    low, high = _number(min, -np.inf), _number(max, np.inf)
+    if low is not None and high is not None and x.type.dtype.startswith("float"):
         return x if (low, high) == (-np.inf, np.inf) else b.call("clip", x, min=low, max=high)
     if min is not None:
         x = b.call("maximum", x, min)
     return x if max is None else b.call("minimum", x, max)
 
 
-def _is_number(bound: Value | None) -> bool:
-    """Is a bound absent, or one number known at compile time?"""
-    return bound is None or (isinstance(bound, Const) and bound.data.size == 1)
+def _number(bound: Value | None, absent: float) -> float | None:
+    """A bound that is one number known at compile time, or ``absent`` where there is none."""
+    if bound is None:
+        return absent
+    return float(bound.data.item()) if isinstance(bound, Const) and bound.data.size == 1 else None
 
 
 @handles("Cast")

@@ -151,7 +151,8 @@ class Emitter:
     def _names(self, params: Sequence[Var], live: Function) -> dict[Value, str]:
         """A name for each value: the one it claims, unless a value less deep does too."""
         values = [v for c in live for v in c.outputs] + list(live.constants)
-        claiming = sorted((v for v in values if v in self._claims), key=lambda v: self._claims[v][0])
+        claiming = [v for v in values if v in self._claims]
+        claiming.sort(key=lambda v: self._claims[v][0])
         owner: dict[str, Value] = {p.name: p for p in params}
         for value in claiming:
             owner.setdefault(self._claims[value][1], value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Union
@@ -12,14 +12,15 @@ import onnx
 
 from armlet.compiler.ir import Const, Module, Value, Var
 from armlet.errors import ModelFileError, UnsupportedModelError
-from armlet.frontends.report import NodeReport, Problem, Report, Status
+from armlet.frontends.report import NodeReport, Problem, Report, Status, summary
 
 from . import reader
 from .attributes import attribute_value
+from .definitions import body_of, has_body
 from .emitter import Emitter
 from .inputs import InputShapes, parameter_dtype
 from .node import FreeDimension, Node, Operand, Symbolic, Unsupported
-from .normalize import normalize
+from .normalize import RENAMED, normalize
 from .refused import reason_for
 from .registry import HANDLERS, Handler
 from .symbolic import EVALUATORS
@@ -41,6 +42,10 @@ class _NotReached(Exception):
 
     def __init__(self, culprit: str) -> None:
         self.culprit = culprit
+
+
+class _MissingOutput(Unsupported):
+    """A handler does not make an output that something reads."""
 
 
 #: what a name stands for; an initialiser becomes a constant when it is first read
@@ -68,9 +73,7 @@ class Importer:
         self.emitter = Emitter()
         self.nodes: list[NodeReport] = []
         self.problems: list[Problem] = []
-        self.functions = {
-            (reader.domain(f.domain), f.name): f for f in model.functions
-        }
+        self.functions = {(reader.domain(f.domain), f.name): f for f in model.functions}
         initial = {t.name for t in model.graph.initializer}
         inputs = [i for i in model.graph.input if i.name not in initial]
         self.shapes = InputShapes(inputs, shapes, str(path))
@@ -128,12 +131,8 @@ class Importer:
         }
 
     def _error(self) -> UnsupportedModelError:
-        listed = "".join(f"\n  {i}. {p}" for i, p in enumerate(self.problems, 1))
-        plural = "s" if len(self.problems) > 1 else ""
         return UnsupportedModelError(
-            f"the model has {len(self.problems)} problem{plural}:{listed}",
-            problems=self.problems,
-            where=str(self.path),
+            summary(self.problems), problems=self.problems, where=str(self.path)
         )
 
     # -- the interface ----------------------------------------------------------------------------
@@ -147,8 +146,8 @@ class Importer:
         ):
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice or "" in names:
-                fault = f"{what} {twice[0]!r} is listed twice" if twice else f"an {what} has no name"
-                raise ModelFileError(fault, where=str(self.path))
+                fault = f"{twice[0]!r} is listed twice" if twice else "one has no name"
+                raise ModelFileError(f"{what}s of the graph: {fault}", where=str(self.path))
 
     def _parameter(self, info: onnx.ValueInfoProto) -> Entry:
         try:
@@ -192,14 +191,14 @@ class Importer:
         for index, name in enumerate(function.input):
             # an input that is not given is the empty value, as "" is
             names[name] = node.operand(index)
-        attributes = {a.name: self._attribute(a, frame) for a in function.attribute_proto}
-        attributes.update(node.attributes)
+        attributes = {**self._attributes(function.attribute_proto, frame), **node.attributes}
         opsets = reader.opsets(function)
         inner = self._inner(names, frame, opsets, f"{node.source}/", attributes)
         own, where = set(function.input), str(self.path)
-        for member in reader.ordered(function.node, own, (), function.output, where):
+        wanted = [name if o else "" for name, o in zip(function.output, node.outputs)]
+        for member in reader.ordered(function.node, own, (), filter(None, wanted), where):
             self._node(member, inner)
-        return [self._resolve(inner, name) for name in function.output]
+        return [self._resolve(inner, name) if name else None for name in wanted]
 
     def _inner(
         self,
@@ -264,24 +263,33 @@ class Importer:
         domain = reader.domain(proto.domain)
         key = domain, proto.op_type
         function = self.functions.get(key)
-        handler = HANDLERS.get(key)
-        if function is None and handler is None and key != ("", "If"):
+        handler = HANDLERS.get((domain, RENAMED.get(proto.op_type, proto.op_type)))
+        body = function is not None or key == ("", "If") or has_body(key, frame.opsets)
+        if handler is None and not body:
             raise reason_for(domain, proto.op_type)
-        operands = [self._resolve(frame, i) if i else None for i in proto.input]
-        attributes = {a.name: self._attribute(a, frame) for a in proto.attribute}
-        culprits = [v.culprit for v in operands if isinstance(v, Poison)]
+        resolved = [self._resolve(frame, i) if i else None for i in proto.input]
+        attributes = self._attributes(proto.attribute, frame)
+        culprits = [v.culprit for v in resolved if isinstance(v, Poison)]
         if culprits:
             if handler is not None:
                 self._check_version(handler, frame)
             raise _NotReached(culprits[0])
         version = frame.opsets.get(domain, 1)
-        node = Node(proto.op_type, domain, version, source, operands, list(proto.output), attributes)  # type: ignore[arg-type]
+        operands = [v for v in resolved if not isinstance(v, Poison)]
+        outputs = list(proto.output)
+        node = Node(proto.op_type, domain, version, source, operands, outputs, attributes)
         if function is not None:
             return self._function(function, node, frame), f"function {proto.op_type} of the model"
-        if handler is None:
+        if handler is not None:
+            self._check_version(handler, frame)
+            try:
+                return self._handled(node), ""
+            except _MissingOutput:
+                if not has_body(key, frame.opsets):
+                    raise
+        elif key == ("", "If"):
             return self._if(node, frame)
-        self._check_version(handler, frame)
-        return self._handled(node), ""
+        return self._function(body_of(proto, node), node, frame), "by ONNX's own definition"
 
     def _handled(self, node: Node) -> Sequence[Operand]:
         """The outputs by the operator's handler."""
@@ -296,9 +304,9 @@ class Importer:
         except (TypeError, ValueError, IndexError, ArithmeticError, MemoryError) as error:
             raise Unsupported(str(error) or type(error).__name__) from error
         for name in node.outputs[len(outputs) :]:
-            if name in self._read_names:
+            if name and name in self._read_names:
                 index = node.outputs.index(name)
-                raise Unsupported(f"output {index} ({name}) is read, but not supported")
+                raise _MissingOutput(f"output {index} ({name}) is read, but not supported")
         return outputs
 
     def _if(self, node: Node, frame: Frame) -> tuple[Sequence[Entry], str]:
@@ -325,10 +333,15 @@ class Importer:
         made = len(self.emitter.calls) - start
         return Status.FOLDED if made == 0 else Status.NATIVE if made == 1 else Status.DECOMPOSED
 
-    def _attribute(self, proto: onnx.AttributeProto, frame: Frame) -> Any:
-        if not proto.ref_attr_name:
-            return attribute_value(proto, self.tensors)
-        return frame.attributes.get(proto.ref_attr_name)
+    def _attributes(self, protos: Iterable[onnx.AttributeProto], frame: Frame) -> dict[str, Any]:
+        """Attributes by name; one may refer to the call of the function around it."""
+        found = {}
+        for proto in protos:
+            if not proto.ref_attr_name:
+                found[proto.name] = attribute_value(proto, self.tensors)
+            elif proto.ref_attr_name in frame.attributes:
+                found[proto.name] = frame.attributes[proto.ref_attr_name]
+        return found
 
     def _check_version(self, handler: Handler, frame: Frame) -> None:
         version = frame.opsets.get(handler.domain)

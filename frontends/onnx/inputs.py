@@ -85,6 +85,8 @@ class InputShapes:
                 where=self.where,
                 way_out=f"its inputs are {known}",
             )
+        if not self.inputs[name].type.HasField("tensor_type"):
+            return  # reported as unsupported
         declared = self._declared(name)
         problem = ""
         if any(isinstance(d, bool) or not isinstance(d, int) or d < 1 for d in shape):

@@ -37,8 +37,8 @@ def gemm(
     *,
     alpha: float = 1.0,
     beta: float = 1.0,
-    transA: int = 0,  # noqa: N803 (ONNX's name)
-    transB: int = 0,  # noqa: N803
+    transA: int = 0,
+    transB: int = 0,
 ) -> Value:
     if x.type.rank != 2 or y.type.rank != 2:
         raise Unsupported(f"operands {x.type} and {y.type} are not both matrices")
@@ -83,7 +83,7 @@ def _parse(equation: str, operands: list[Value]) -> tuple[list[str], str]:
     output = output.replace("...", common)
     for term, value in zip(spelt, operands):
         if len(term) != value.type.rank:
-            raise Unsupported(f"{term!r} does not name the axes of {value.type}", attribute="equation")
+            raise Unsupported(f"{term!r} is not the axes of {value.type}", attribute="equation")
         if len(set(term)) != len(term):
             raise Unsupported("a diagonal is not supported", attribute="equation")
     if len(set(output)) != len(output) or not set(output) <= set("".join(spelt)):
@@ -119,7 +119,8 @@ def _contract(
         shape = [size[c] for c in groups[0]] + [math.prod(size[c] for c in g) for g in groups[1:]]
         return b.reshape(ordered, shape)
 
-    product = b.call("matmul", matrix(x, left, batch, rows, inner), matrix(y, right, batch, inner, columns))
+    a = matrix(x, left, batch, rows, inner)
+    product = b.call("matmul", a, matrix(y, right, batch, inner, columns))
     labels = [*batch, *rows, *columns]
     return b.reshape(product, [size[c] for c in labels]), "".join(labels)
 

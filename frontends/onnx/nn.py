@@ -82,7 +82,7 @@ def conv_transpose(
     if output_shape or auto_pad.startswith("SAME"):
         sizes = b.static(x)[2:]
         wanted = tuple(output_shape or (n * s for n, s in zip(sizes, window.own_strides)))
-        window = window.transposed_to(sizes, wanted[-spatial:], extra, auto_pad)
+        window, extra = window.transposed_to(sizes, wanted[-spatial:], extra, auto_pad)
     elif auto_pad == "VALID":
         window = window.with_pads((0,) * (2 * spatial))
     elif auto_pad != "NOTSET":
@@ -234,5 +234,3 @@ def softmax(b: Emitter, x: Value, *, axis: int = -1) -> Value:
 @handles("LogSoftmax")
 def log_softmax(b: Emitter, x: Value, *, axis: int = -1) -> Value:
     return b.call("log_softmax", x, axis=b.axis(axis, x.type.rank))
-
-

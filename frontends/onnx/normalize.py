@@ -21,6 +21,10 @@ Step = Callable[[Emitter, Node], None]
 STEPS: dict[str, list[tuple[int, Step]]] = {}
 
 
+#: operators that are another by now
+RENAMED = {"Upsample": "Resize"}
+
+
 def until(version: int, *operators: str) -> Callable[[Step], Step]:
     """Decorator: the step changes nodes of opsets before ``version``."""
 
@@ -122,7 +126,7 @@ def softmax_of_a_matrix(b: Emitter, node: Node) -> None:
 @until(10, "Upsample")
 def upsample_is_resize(b: Emitter, node: Node) -> None:
     _to_input(b, node, "scales", 1, "float32")
-    node.operator = "Resize"
+    node.operator = RENAMED[node.operator]
 
 
 @until(11, "Resize")

@@ -34,6 +34,9 @@ def _register_reduction(onnx_name: str, name: str) -> None:
 def _reduced(
     b: Emitter, name: str, data: Value, axes: Const | None, keepdims: bool, noop: bool
 ) -> Value:
+    if data.type.dtype == "bool":
+        bits = _reduced(b, name, b.cast(data, "uint8"), axes, keepdims, noop)
+        return b.cast(bits, "bool")
     rank = data.type.rank
     chosen = b.axes(dimensions(axes), rank) if axes is not None else ()
     if not chosen and noop:

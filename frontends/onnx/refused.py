@@ -26,7 +26,8 @@ _TRAINING = ("it is for training", "export the model for inference")
 _SCATTER = ("scattered writes are not supported", "")
 _BITS = ("bit arithmetic is not supported", "")
 
-_REASONS = {
+#: operator -> (reason, way out)
+REASONS = {
     "QuantizeLinear": _QUANTIZED, "DequantizeLinear": _QUANTIZED, "QLinearConv": _QUANTIZED,
     "QLinearMatMul": _QUANTIZED, "ConvInteger": _QUANTIZED, "MatMulInteger": _QUANTIZED,
     "DynamicQuantizeLinear": _QUANTIZED,
@@ -59,8 +60,8 @@ def reason_for(domain: str, operator: str) -> Unsupported:
     if domain:
         way_out = _DOMAINS.get(domain, "export the model with ONNX's own operators only")
         return Unsupported(f"operators of domain {domain!r} are not supported", way_out=way_out)
-    if operator in _REASONS:
-        reason, way_out = _REASONS[operator]
+    if operator in REASONS:
+        reason, way_out = REASONS[operator]
         return Unsupported(reason, way_out=way_out)
     close = difflib.get_close_matches(operator, [name for _, name in HANDLERS], 1, 0.85)
     hint = f"is {close[0]} meant?" if close else ""

@@ -112,11 +112,11 @@ class Handler:
             if parameter.required and (index >= len(given) or given[index] is None):
                 raise Unsupported(f"input {index} ({parameter.name}) is missing")
         for index, value in enumerate(given):
-            parameter = self.inputs[index] if index < known else self.variadic
-            assert parameter is not None
             if value is None and index >= known:
                 raise Unsupported(f"input {index} is missing")
-            _check_input(parameter, value)
+            wanted = self.inputs[index] if index < known else self.variadic
+            assert wanted is not None
+            _check_input(wanted, value)
         return given
 
     def __call__(self, emitter: Any, node: Node) -> tuple[Any, ...]:

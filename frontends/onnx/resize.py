@@ -59,7 +59,9 @@ def resize(
     held = b.static(x, "its size depends on")
     chosen = range(len(held)) if axes is None else [b.axis(a, len(held), "axes") for a in axes]
     target = _target(held, list(chosen), scales, sizes, keep_aspect_ratio_policy)
-    changed = [a for a, (n, s) in enumerate(zip(target.sizes, target.scales)) if (n, s) != (held[a], 1)]
+    changed = [
+        a for a, (n, s) in enumerate(zip(target.sizes, target.scales)) if (n, s) != (held[a], 1)
+    ]
     if not changed:
         return x
     shrinks = mode != "nearest" and any(target.scales[a] < 1 for a in changed)

@@ -97,7 +97,9 @@ def transpose(b: Emitter, data: Value, *, perm: tuple[int, ...] | None = None) -
     axes = tuple(range(data.type.rank))
     chosen = axes[::-1] if perm is None else tuple(perm)
     if tuple(sorted(chosen)) != axes:
-        raise Unsupported(f"{list(chosen)} does not order the axes of {data.type}", attribute="perm")
+        raise Unsupported(
+            f"{list(chosen)} does not order the axes of {data.type}", attribute="perm"
+        )
     return b.transpose(data, chosen)
 
 

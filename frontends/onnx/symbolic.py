@@ -34,7 +34,7 @@ def evaluates(*operators: str) -> Callable[[Callable[..., np.ndarray]], Callable
 
     def register(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
         def evaluate(b: Emitter, node: Node) -> Known:
-            arrays = []
+            arrays: list[np.ndarray | None] = []
             for index, operand in enumerate(node.operands):
                 if operand is None:
                     arrays.append(None)

@@ -15,7 +15,7 @@ from .node import Unsupported
 _T = onnx.TensorProto
 
 #: ONNX data type -> dtype name, of the types that the IR has
-DTYPES = {
+DTYPES: dict[int, str] = {
     _T.FLOAT: "float32", _T.DOUBLE: "float64", _T.FLOAT16: "float16",
     _T.INT8: "int8", _T.INT16: "int16", _T.INT32: "int32", _T.INT64: "int64",
     _T.UINT8: "uint8", _T.UINT16: "uint16", _T.UINT32: "uint32", _T.UINT64: "uint64",
@@ -23,7 +23,7 @@ DTYPES = {
 }  # fmt: skip
 
 #: the field of TensorProto that holds elements of a type when ``raw_data`` does not
-_FIELDS = {
+_FIELDS: dict[int, str] = {
     _T.FLOAT: "float_data", _T.DOUBLE: "double_data", _T.INT64: "int64_data",
     _T.UINT32: "uint64_data", _T.UINT64: "uint64_data",
 }  # fmt: skip

@@ -129,13 +129,15 @@ class Window:
         wanted: Sequence[int],
         extra: Sequence[int],
         auto_pad: str,
-    ) -> Window:
-        """The pads with which a transposed convolution makes an output of the sizes wanted."""
+    ) -> tuple[Window, tuple[int, ...]]:
+        """The pads, and the padding of the output, that make an output of the sizes wanted."""
         if len(wanted) != len(sizes):
             raise Unsupported(f"{list(wanted)} has the wrong length", attribute="output_shape")
         rows = zip(sizes, wanted, extra, self.own_strides, self.spans)
         totals = [s * (n - 1) + e + span - w for n, w, e, s, span in rows]
+        extra = tuple(e + max(0, -total) for e, total in zip(extra, totals))
         totals = [max(0, total) for total in totals]
         small = [total // 2 for total in totals]
         large = [total - part for total, part in zip(totals, small)]
-        return self.with_pads(small + large if auto_pad == "SAME_UPPER" else large + small)
+        pads = small + large if auto_pad == "SAME_UPPER" else large + small
+        return self.with_pads(pads), extra
