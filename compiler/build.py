@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from armlet.compiler import lower, passes
 from armlet.compiler.ir import Call, Function, Module, verify
+from armlet.compiler.lower.compile import lower
 from armlet.compiler.lower.group import Group
 from armlet.compiler.passes import pipeline
 from armlet.compiler.passes.fuse import fuse
@@ -62,7 +62,9 @@ def require_static(module: Module) -> None:
     )
 
 
-def prepare(module: Module, target: Target, progress: Progress = _quiet) -> list[tuple[str, Function]]:
+def prepare(
+    module: Module, target: Target, progress: Progress = _quiet
+) -> list[tuple[str, Function]]:
     """The function after every graph pass, the last one ready to be fused."""
     require_static(module)
     stages = [("import", module.main)]
@@ -83,7 +85,7 @@ def build(module: Module, target: Target, progress: Progress = _quiet) -> Build:
     function = stages[-1][1]
     items = fuse(function)
     groups = [item for item in items if isinstance(item, Group)]
-    kernels = lower.lower(groups, target, progress)
+    kernels = lower(groups, target, lambda done, total, layer: progress("kernels", done, total))
     made = plan(function, module.outputs, items, dict(zip(groups, kernels, strict=True)))
     verify_plan(made, items)
     return Build(module, target, tuple(stages), tuple(items), made)

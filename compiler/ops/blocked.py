@@ -7,6 +7,7 @@ what the operators read.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import field
@@ -197,6 +198,58 @@ class UnpackChannels(Op):
         ({"channels": 24}, (1, 2, 1, 7, 16)),
         ({"channels": 3}, (1, 1, 5, 5, 3)),
         ({"channels": 1}, (1, 1, 3, 2, 8)),
+    )
+
+
+@op("concat_blocked", fusion=Fusion.INJECTIVE, layout=Layout.PLAIN)
+class ConcatBlocked(Op):
+    """Joins the channels of blocked tensors whose channel counts are no whole blocks.
+
+    Operand i holds ``channels[i]`` channels in blocks of its own; the result has blocks of
+    ``block``. Its lanes beyond the last channel are zero.
+    """
+
+    channels: tuple[int, ...]
+    block: int
+
+    def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        expect_operands(self, operands, len(self.channels))
+        same_dtype(self, operands)
+        for x, channels in zip(operands, self.channels):
+            _expect_blocked(self, x, channels)
+        n, _, *space, _ = operands[0].shape
+        shown = ", ".join(map(str, operands))
+        check(
+            all((x.shape[0], *x.shape[2:4]) == (n, *space) for x in operands),
+            f"{self.name} takes tensors of one height and width, not {shown}",
+        )
+        held = blocks(sum(self.channels), self.block)
+        return (operands[0].with_shape((n, held, *space, self.block)),)
+
+    def compute(self, *tensors: Any) -> Any:
+        n, _, height, width, _ = shape_of(tensors[0])
+        ends = list(itertools.accumulate(self.channels))
+
+        def element(b: Any, cb: Any, h: Any, w: Any, lane: Any) -> Any:
+            channel = cb * self.block + lane
+            value = constant(0, dtype_of(tensors[0]))
+            for x, end, count in reversed([*zip(tensors, ends, self.channels)]):
+                own, at = shape_of(x)[4], channel - (end - count)
+                inside = x[b, tirx.floordiv(at, own), h, w, tirx.floormod(at, own)]
+                value = tirx.if_then_else(channel < end, inside, value)
+            return value
+
+        shape = (n, blocks(ends[-1], self.block), height, width, self.block)
+        return te.compute(shape, element, name="concat")
+
+    def evaluate(self, *arrays: np.ndarray) -> Any:
+        plain = [unpack_array(x, c) for x, c in zip(arrays, self.channels)]
+        return pack_array(np.concatenate(plain, 1), self.block)
+
+    samples = cases(
+        ({"channels": (24, 5), "block": 16}, (1, 2, 3, 2, 16), (1, 1, 3, 2, 8)),
+        ({"channels": (3, 1, 17), "block": 8}, (2, 1, 1, 5, 3), (2, 1, 1, 5, 1), (2, 5, 1, 5, 4)),
+        ({"channels": (8, 8), "block": 16}, (1, 1, 2, 2, 8), (1, 1, 2, 2, 8)),
     )
 
 

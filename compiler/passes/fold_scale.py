@@ -58,9 +58,9 @@ def scale_after_conv(m: Match, b: Builder) -> Value | None:
     if s is None or bias is None:
         return None
     fused = m.calls["conv"]
-    operands = [m["x"], b.const(_scaled_weights(fused.op, m.data("w"), s).astype("f"), "w")]
+    operands = [m["x"], b.const(_scaled_weights(fused.op, m.data("w"), s).astype(m.data("w").dtype), "w")]
     if len(fused.operands) == 3:
-        operands.append(b.const((bias * s).astype("f"), "b"))
+        operands.append(b.const((bias * s).astype(m.data("w").dtype), "b"))
     return b.call(fused.op, *operands, source=fused.source)
 
 
@@ -71,7 +71,7 @@ def shift_after_conv(m: Match, b: Builder) -> Value | None:
         return None
     fused = m.calls["conv"]
     return b.call(
-        fused.op, m["x"], m["w"], b.const((bias + t).astype("f"), "b"), source=fused.source
+        fused.op, m["x"], m["w"], b.const((bias + t).astype(m.data("w").dtype), "b"), source=fused.source
     )
 
 
@@ -90,7 +90,7 @@ def scale_before_conv(m: Match, b: Builder) -> Value | None:
     group = op.group  # type: ignore[attr-defined]
     per_output = np.repeat(s.reshape(group, -1), w.shape[0] // group, axis=0)
     folded = w * per_output.reshape(*w.shape[:2], 1, 1)
-    return b.call(op, m["x"], b.const(folded.astype("f"), "w"), *m.root.operands[2:])
+    return b.call(op, m["x"], b.const(folded.astype(m.data("w").dtype), "w"), *m.root.operands[2:])
 
 
 @rules.add(
@@ -104,7 +104,7 @@ def scale_after_matmul(m: Match, b: Builder) -> Value | None:
     s = along_axis(m.data("s"), output, -1)
     if s is None or m.root.output.type != output or w.ndim != 2:
         return None
-    return b.call(MatMul(), m["x"], b.const((w * s).astype("f"), "w"))
+    return b.call(MatMul(), m["x"], b.const((w * s).astype(m.data("w").dtype), "w"))
 
 
 def run(function: Function) -> Function:

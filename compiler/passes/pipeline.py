@@ -20,6 +20,7 @@ from . import (
     fuse_normalizations,
     separate_results,
     simplify,
+    sink_reshapes,
 )
 
 Pass = Callable[[Function], Function]
@@ -30,9 +31,11 @@ CANONICALIZE: list[tuple[str, Pass]] = [
     ("fold_batch_norm", fold_batch_norm.run),
     ("fuse_activations", fuse_activations.run),
     ("fuse_normalizations", fuse_normalizations.run),
+    ("sink_reshapes", sink_reshapes.run),
+    ("drop_reshapes", simplify.run),
     ("fold_pad", fold_pad.run),
-    ("decompose_conv_transpose", decompose_conv_transpose.run),
     ("fold_scale", fold_scale.run),
+    ("decompose_conv_transpose", decompose_conv_transpose.run),
     ("simplify_again", simplify.run),
     ("fold_constants_again", fold_constants.run),
     ("eliminate_common", eliminate_common.run),

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from armlet.compiler.ir import Builder, Call, Const, Function, TensorType, Value, remove_dead
-from armlet.compiler.ops import Op
+from armlet.compiler.ops import Fusion, Op
 from armlet.compiler.ops.blocked import (
-    Conv2dBlocked, DepthwiseConv2dBlocked, PackChannels, UnpackChannels, blocks, can_block,
+    ConcatBlocked, Conv2dBlocked, DepthwiseConv2dBlocked, PackChannels, UnpackChannels,
+    blocked_form, blocks, can_block,
     merge_groups, pack_array, pack_bias, pack_conv_weight, pack_depthwise_weight,
 )  # fmt: skip
 from armlet.compiler.ops.matmul import MatMulPacked, pack_matrix
@@ -97,7 +98,8 @@ class _Selection:
         if chooser is not None and chooser(self, call):
             return
         if self._follows(call):
-            operator = call.op.blocked(self.block(call.output.type))  # type: ignore[attr-defined]
+            types = [v.type for v in call.operands]
+            operator = blocked_form(call.op, self.block(call.output.type), types)  # type: ignore[arg-type]
             if operator is not None:
                 self._bind_blocked(call, operator, [self._operand(v, call) for v in call.operands])
                 return
@@ -111,25 +113,29 @@ class _Selection:
         self.blocked[call.output] = made
         return True
 
-    def _follows(self, call: Call) -> bool:
-        """Whether to run on blocked data: some operand is blocked, and the others fit cheaply."""
+    def _worth_blocking(self, call: Call) -> bool:
+        """Whether some operand exists in blocked form only."""
         if len(call.outputs) != 1 or call.output.type.rank != 4:
             return False
-        if not any(v in self.blocked and v not in self.plain for v in call.operands):
-            return False
-        return all(self._fits(v, call.output.type) for v in call.operands)
+        return any(v in self.blocked and v not in self.plain for v in call.operands)
 
-    def _fits(self, value: Value, output: TensorType) -> bool:
-        if value.type.elements == 1:
-            return isinstance(value, Const)
-        same_channels = value.type.rank == 4 and value.type.shape[1] == output.shape[1]
-        if isinstance(value, Const):
-            shape = (1,) * (4 - value.type.rank) + value.type.shape
-            return len(shape) == 4 and shape[1] == output.shape[1]
-        if value.type.rank != 4 or not value.type.is_static:
+    def _follows(self, call: Call) -> bool:
+        """Whether to run on blocked data: some operand is blocked, and the others fit cheaply."""
+        if not self._worth_blocking(call):
             return False
-        single = value.type.shape[1] == 1
-        return value in self.blocked or same_channels or single
+        return all(self._fits(v, call) for v in call.operands)
+
+    def _fits(self, value: Value, call: Call) -> bool:
+        """Whether an operand has a blocked form that meets the output's lanes."""
+        if value.type.elements == 1 and isinstance(value, Const):
+            return True
+        shape = (1,) * (4 - value.type.rank) + value.type.shape
+        if len(shape) != 4 or (value.type.rank != 4 and not isinstance(value, Const)):
+            return False
+        same_block = self.block(TensorType(shape)) == self.block(call.output.type)
+        if call.op.fusion is Fusion.ELEMENTWISE:  # type: ignore[attr-defined]
+            return shape[1] in (1, call.output.type.shape[1])
+        return same_block
 
     def _operand(self, value: Value, call: Call) -> Value:
         if value.type.elements == 1 and isinstance(value, Const):
@@ -138,6 +144,18 @@ class _Selection:
             shape = (1,) * (4 - value.type.rank) + value.type.static_shape
             value = self.b.const(value.data.reshape(shape), value.name)
         return self.as_blocked(value)
+
+    def concat(self, call: Call) -> bool:
+        """Channels of blocked tensors joined lane by lane, where whole blocks do not fit."""
+        axis = call.op.axis % max(call.output.type.rank, 1)  # type: ignore[attr-defined]
+        if axis != 1 or not self._worth_blocking(call):
+            return False
+        channels = tuple(int(v.type.shape[1]) for v in call.operands)  # type: ignore[arg-type]
+        block = self.block(call.output.type)
+        if all(c % block == 0 and self.block(v.type) == block for c, v in zip(channels, call.operands)):
+            return False
+        operands = [self.as_blocked(v) for v in call.operands]
+        return self._bind_blocked(call, ConcatBlocked(channels=channels, block=block), operands)
 
     # -- the convolution family ---------------------------------------------------------------
 
@@ -180,6 +198,7 @@ class _Selection:
 
 
 _CHOOSERS: dict[str, Callable[[_Selection, Call], bool]] = {
+    "concat": _Selection.concat,
     "conv2d": _Selection.conv2d,
     "matmul": _Selection.matmul,
 }
