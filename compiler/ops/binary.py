@@ -65,6 +65,11 @@ class Mul(Binary):
         return np.multiply(x, y)
 
 
+def _differ(x: Any, y: Any) -> Any:
+    """Whether two bools differ; the code generator has no comparison of bools."""
+    return tirx.Select(x, tirx.Not(y), y)
+
+
 def _safe_divisor(y: Any) -> Any:
     """y, or 1 where dividing by it would trap (0, and -1 for the smallest integer)."""
     dtype = dtype_of(y)
@@ -108,10 +113,10 @@ class Mod(Binary):
     def scalar(self, x: Any, y: Any) -> Any:
         dtype = dtype_of(x)
         zero = constant(0, dtype)
-        rest = tirx.fmod(x, y) if dtype in FLOATS else tirx.truncmod(x, _safe_divisor(y))
+        rest = tirx.Mod(x, y if dtype in FLOATS else _safe_divisor(y))
         if self.fmod or dtype.startswith("uint"):
             return rest
-        other_sign = tirx.NE(rest < zero, y < zero)
+        other_sign = _differ(rest < zero, y < zero)
         return tirx.Select(tirx.And(tirx.NE(rest, zero), other_sign), rest + y, rest)
 
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -111,6 +111,11 @@ def elementwise(name: str) -> Callable[[type[T]], type[T]]:
     return op(name, Fusion.ELEMENTWISE, Layout.ANY)
 
 
+def _tolerance(single: float, dtype: str) -> float:
+    """The tolerance of ``dtype``, from that of float32."""
+    return max(single, 2e-3) if dtype == "float16" else single
+
+
 class Unary(Elementwise):
     """y = f(x); samples come from the class variables."""
 
@@ -124,7 +129,7 @@ class Unary(Elementwise):
         for attributes in cls.settings:
             record = cls(**attributes)
             for dtype in dtypes:
-                yield Sample(record, (edges(dtype),), cls.tolerance)
+                yield Sample(record, (edges(dtype),), _tolerance(cls.tolerance, dtype))
             for shape in ((), (1,), (3, 17), (2, 1, 5, 3), (1, 2, 3, 1, 16)):
                 yield Sample(record, (random(shape, dtypes[0]),), cls.tolerance)
 
@@ -151,7 +156,8 @@ class Binary(Elementwise):
             record = cls(**attributes)
             for dtype in dtypes:
                 special = cls.edges(dtype)
-                yield Sample(record, (special[:, None], special), cls.tolerance)
+                operands = (special[:, None], special)
+                yield Sample(record, operands, _tolerance(cls.tolerance, dtype))
             for x, y in BROADCASTS:
                 arrays = (random(x, dtypes[0], 1), random(y, dtypes[0], 2))
                 yield Sample(record, arrays, cls.tolerance)

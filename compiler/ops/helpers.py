@@ -101,7 +101,9 @@ def convert(expr: Any, dtype: str) -> Any:
     if dtype_of(expr) == dtype:
         return expr
     if dtype == "bool":
-        return tirx.NE(tirx.convert(expr), constant(0, dtype_of(expr)))
+        other = tirx.NE(tirx.convert(expr), constant(0, dtype_of(expr)))
+        # TIR's comparisons are false of NaN, this one too
+        return tirx.Or(other, tirx.isnan(expr)) if dtype_of(expr) in FLOATS else other
     return expr.astype(dtype)
 
 

@@ -1,0 +1,84 @@
+"""Answers for operators that ONNX does not have, each by a formula of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from .onnx_oracle import Node, _run
+
+Answer = tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]
+
+
+def _all(x: np.ndarray) -> np.ndarray:
+    return x
+
+
+def unblocked(x: np.ndarray, channels: int) -> np.ndarray:
+    """Channel c of a blocked tensor is lane c % block of block c // block."""
+    block = x.shape[-1]
+    return np.stack([x[:, c // block, :, :, c % block] for c in range(channels)], axis=1)
+
+
+def silu(op: Any, x: np.ndarray) -> Answer:
+    return (x * special.expit(x.astype(np.float64))).astype(x.dtype), _all
+
+
+def pack_channels(op: Any, x: np.ndarray) -> Answer:
+    return x, lambda y: unblocked(y, x.shape[1])
+
+
+def unpack_channels(op: Any, x: np.ndarray) -> Answer:
+    return unblocked(x, op.channels), _all
+
+
+def _conv(op: Any, group: int, *operands: np.ndarray) -> np.ndarray:
+    attributes = {"strides": op.strides, "pads": op.pads, "dilations": op.dilations}
+    return _run(Node("Conv", {**attributes, "group": group}), operands)
+
+
+def conv2d_blocked(op: Any, x: np.ndarray, w: np.ndarray, *bias: np.ndarray) -> Answer:
+    depth, out, (ki, o) = op.in_channels // op.group, op.out_channels, w.shape[4:]
+    plain = np.array(
+        [[w[n // o, i // ki, :, :, i % ki, n % o] for i in range(depth)] for n in range(out)]
+    )
+    operands = [unblocked(x, op.in_channels), plain, *(unblocked(b, out).ravel() for b in bias)]
+    return _conv(op, op.group, *operands), lambda y: unblocked(y, out)
+
+
+def depthwise_conv2d_blocked(op: Any, x: np.ndarray, w: np.ndarray, *bias: np.ndarray) -> Answer:
+    plain = unblocked(w[None], op.channels).transpose(1, 0, 2, 3)
+    operands = [
+        unblocked(x, op.channels),
+        plain,
+        *(unblocked(b, op.channels).ravel() for b in bias),
+    ]
+    return _conv(op, op.channels, *operands), lambda y: unblocked(y, op.channels)
+
+
+def matmul_packed(op: Any, x: np.ndarray, w: np.ndarray, *bias: np.ndarray) -> Answer:
+    n = w.shape[2]
+    columns = [np.einsum("...k,k", x, w[c // n, :, c % n]) for c in range(op.columns)]
+    y = np.stack(columns, axis=-1)
+    return y + bias[0][: op.columns] if bias else y, _all
+
+
+ANSWERS: dict[str, Callable[..., Answer]] = {
+    f.__name__: f
+    for f in (
+        silu,
+        pack_channels,
+        unpack_channels,
+        conv2d_blocked,
+        depthwise_conv2d_blocked,
+        matmul_packed,
+    )
+}
+
+
+def answer(op: Any, operands: Sequence[np.ndarray]) -> Answer:
+    """(the answer, what of our result to compare it with)."""
+    return ANSWERS[op.name](op, *operands)
