@@ -21,11 +21,13 @@ from . import (
     separate_results,
     simplify,
     sink_reshapes,
+    widen_half,
 )
 
 Pass = Callable[[Function], Function]
 
 CANONICALIZE: list[tuple[str, Pass]] = [
+    ("widen_half", widen_half.run),
     ("fold_constants", fold_constants.run),
     ("simplify", simplify.run),
     ("fold_batch_norm", fold_batch_norm.run),
