@@ -133,6 +133,8 @@ class CompiledModel:
     ) -> None:
         self._instance = ctypes.c_void_p()
         self._lock = threading.RLock()
+        #: the instance is not destroyed while cancel uses it
+        self._life = threading.Lock()
         self._observer_error: BaseException | None = None
         self._keep = keep
         self.path = path
@@ -148,21 +150,17 @@ class CompiledModel:
             library.close()
             raise binding.error(status, message.value.decode(), str(path))
 
+        self.inputs = self._tensors(library.armlet_input_count(), library.armlet_input_info)
+        self.outputs = self._tensors(library.armlet_output_count(), library.armlet_output_info)
+        size = ctypes.c_size_t()
+        self._manifest = ctypes.string_at(library.armlet_manifest(size), size.value)
+
     # ---- what it is
 
     @cached_property
-    def inputs(self) -> tuple[TensorInfo, ...]:
-        return self._tensors(self._library.armlet_input_count, self._library.armlet_input_info)
-
-    @cached_property
-    def outputs(self) -> tuple[TensorInfo, ...]:
-        return self._tensors(self._library.armlet_output_count, self._library.armlet_output_info)
-
-    @cached_property
     def manifest(self) -> dict[str, Any]:
-        size = ctypes.c_size_t()
-        text = self._library.armlet_manifest(size)
-        return json.loads(ctypes.string_at(text, size.value))
+        """What the artifact was made of and for."""
+        return json.loads(self._manifest)
 
     @property
     def threads(self) -> int:
@@ -186,7 +184,8 @@ class CompiledModel:
 
     def cancel(self) -> None:
         """From any thread: ends the run that is going on, which raises ``ExecutionError``."""
-        self._library.armlet_cancel(self._handle)
+        with self._life:
+            self._library.armlet_cancel(self._handle)
 
     def benchmark(
         self,
@@ -275,7 +274,7 @@ class CompiledModel:
 
     def close(self) -> None:
         """Frees the instance; nothing else of the model may be used afterwards."""
-        with self._lock:
+        with self._lock, self._life:
             if self._instance:
                 self._library.armlet_destroy(self._instance)
                 self._instance = ctypes.c_void_p()
@@ -320,9 +319,9 @@ class CompiledModel:
         self._check(status)
 
     @staticmethod
-    def _tensors(count: Any, info: Any) -> tuple[TensorInfo, ...]:
+    def _tensors(count: int, info: Any) -> tuple[TensorInfo, ...]:
         found = []
-        for i in range(count()):
+        for i in range(count):
             raw = binding.TensorInfo()
             info(i, raw)
             shape = tuple(raw.shape[: raw.rank])

@@ -7,14 +7,13 @@ the loader. Mirrors ``runtime/include/armlet.h``; a test compares the two.
 from __future__ import annotations
 
 import _ctypes
-import contextlib
 import ctypes
 import mmap
 import os
 import platform
 import threading
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 from armlet.compiler.link.elf import MACHINES, Elf, ElfError
 from armlet.compiler.link.seal import check_seal
@@ -136,11 +135,11 @@ def check_file(path: Path) -> None:
     """``ArtifactError`` unless the file is a whole artifact for this kind of machine."""
     way_out = "give the .so file that `armlet compile` wrote"
     try:
-        with path.open("rb") as file, _mapped(file) as data:
-            elf = Elf(data)
-            if elf.machine != MACHINES.get(platform.machine()):
-                raise ElfError(f"it is made for another machine than {platform.machine()}")
-            check_seal(data)
+        with path.open("rb") as file:
+            data = _mapped(file)
+        if Elf(data).machine != MACHINES.get(platform.machine()):
+            raise ElfError(f"it is made for another machine than {platform.machine()}")
+        check_seal(data)
     except OSError as problem:
         reason = problem.strerror or str(problem)
         raise ArtifactError(f"the file cannot be read: {reason}", where=str(path)) from problem
@@ -149,16 +148,10 @@ def check_file(path: Path) -> None:
         raise ArtifactError(text, where=str(path), way_out=way_out) from problem
 
 
-@contextlib.contextmanager
-def _mapped(file: Any) -> Any:
+def _mapped(file: BinaryIO) -> memoryview:
     if os.fstat(file.fileno()).st_size == 0:
         raise ElfError("it is empty")
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        view = memoryview(content)
-        try:
-            yield view
-        finally:
-            view.release()
+    return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 class _Names:

@@ -50,9 +50,7 @@ class OnnxRuntime:
         options.log_severity_level = 4
         source = model if isinstance(model, bytes) else str(model)
         try:
-            return onnxruntime.InferenceSession(
-                source, options, providers=["CPUExecutionProvider"]
-            )
+            return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions have no common base but this
             raise ExecutionError(
                 f"ONNX Runtime cannot open the model: {str(error).splitlines()[0]}",

@@ -19,7 +19,9 @@ from armlet.errors import VerificationError
 from armlet.reference import Arrays, Reference
 
 
-def differences(right: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> list[Difference]:
+def differences(
+    right: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]
+) -> list[Difference]:
     """One for each output, in order."""
     return [difference(name, data, found[name]) for name, data in right.items()]
 
@@ -78,7 +80,9 @@ def find_culprit(
             if found is None:
                 return f"pass {name} changed a result, though no value that it kept"
             layer, apart = found
-            return f"pass {name} changed the meaning: {_kernel_of(build, layer, apart.name)}, {apart}"
+            return (
+                f"pass {name} changed the meaning: {_kernel_of(build, layer, apart.name)}, {apart}"
+            )
         values = after
     return _wrong_kernel(build, model, feeds, values, tolerance)
 
@@ -106,16 +110,17 @@ def verify(
     feeds: Arrays,
     right: Arrays,
     reference: Reference,
-    tolerance: float,
+    allowed: Mapping[str, float],
 ) -> list[Difference]:
     """The differences of all outputs; ``VerificationError`` with the culprit if one is too large."""
     found = differences(right, model.run(feeds))
-    wrong = [d for d in found if not d.within(tolerance)]
+    wrong = [d for d in found if not d.within(allowed[d.name])]
     if wrong:
-        culprit = find_culprit(build, model, feeds, reference, tolerance)
+        limit = allowed[wrong[0].name]
+        culprit = find_culprit(build, model, feeds, reference, limit)
         raise VerificationError(
             f"the compiled model differs from {reference.name}: {wrong[0]} "
-            f"(allowed: {tolerance:g}); {culprit}",
+            f"(allowed: {limit:.2g}); {culprit}",
             way_out="report this with the model; nothing was written",
         )
     return found
