@@ -41,7 +41,7 @@ def _position(index: Any, size: int) -> Any:
     return clamped.astype("int32")
 
 
-def _positions(indices: np.ndarray, size: int) -> np.ndarray:
+def _positions(indices: np.ndarray, size: int | np.ndarray) -> np.ndarray:
     return np.clip(np.where(indices < 0, indices + size, indices), 0, size - 1)
 
 

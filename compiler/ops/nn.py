@@ -73,12 +73,12 @@ class Conv2d(Windowed):
 
     def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
         x, w = _expect_images(self, operands)
-        channels, out = x.shape[1], w.shape[0]
+        channels, (out, depth) = x.shape[1], w.static_shape[:2]
         check(
-            isinstance(channels, Dim) or channels == self.group * int(w.shape[1]),
+            isinstance(channels, Dim) or channels == self.group * depth,
             f"{self.name} has {channels} channels for weights {w} of {self.group} groups",
         )
-        check(int(out) % self.group == 0, f"{self.name} cannot cut {w} into {self.group} groups")
+        check(out % self.group == 0, f"{self.name} cannot cut {w} into {self.group} groups")
         _check_bias(self, operands, out)
         return (x.with_shape((x.shape[0], out, *self.window_outputs(x, w.static_shape[2:]))),)
 
@@ -171,6 +171,9 @@ class ConvTranspose2d(Windowed):
             check(isinstance(size, Dim) or size > 0, f"{self.name} has pads larger than its output")
         return (x.with_shape((x.shape[0], out, *sizes)),)
 
+    def _static_sizes(self, x: Any, kernel: Sequence[int]) -> tuple[int, ...]:
+        return TensorType(self.sizes(shape_of(x)[2:], kernel)).static_shape
+
     def _spread(self, x: Any, kernel: Sequence[int], sizes: Sequence[int]) -> Any:
         """Zeros between the rows and columns of x, and around them."""
         n, channels, height, width = shape_of(x)
@@ -190,7 +193,7 @@ class ConvTranspose2d(Windowed):
     def compute(self, x: Any, w: Any, bias: Any = None) -> Any:
         channels, per_group, *kernel = shape_of(w)
         depth = channels // self.group
-        sizes = [int(n) for n in self.sizes(shape_of(x)[2:], kernel)]
+        sizes = self._static_sizes(x, kernel)
         spread = self._spread(x, kernel, sizes)
         k, r, s = (te.reduce_axis((0, n), name) for n, name in zip((depth, *kernel), "krs"))
         dh, dw = self.dilations
@@ -209,7 +212,7 @@ class ConvTranspose2d(Windowed):
         per_group, *kernel = w.shape[1:]
         top, left = self.pads[:2]
         (sh, sw), (dh, dw) = self.strides, self.dilations
-        sizes = [int(v) for v in self.sizes(x.shape[2:], kernel)]
+        sizes = self._static_sizes(x, kernel)
         matrix = w.reshape(self.group, channels // self.group, -1).transpose(0, 2, 1)
         parts = matrix @ x.reshape(n, self.group, channels // self.group, -1)
         parts = parts.reshape(n, self.group * per_group, *kernel, height, width)

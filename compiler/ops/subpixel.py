@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from armlet.compiler.ir import Dimension, Shape
+from armlet.compiler.ir import Dimension, Shape, TensorType
 
 from .nn import Conv2d, ConvTranspose2d
 from .shape import DepthToSpace, Slice
@@ -60,7 +60,7 @@ def subpixel(
     sizes = [int(n) for n in shape[2:] if isinstance(n, int)]
     if len(sizes) != 2:
         return None
-    outs = [int(n) for n in op.sizes(sizes, w.shape[2:])]
+    outs = [*TensorType(op.sizes(sizes, w.shape[2:])).static_shape]
     (th, top, bottom, y), (tw, left, right, x) = (
         _axis(sizes[a], w.shape[2 + a], stride, op.pads[a], outs[a]) for a in (0, 1)
     )
