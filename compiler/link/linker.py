@@ -89,8 +89,8 @@ def _compile_tables(
     (folder / "tables.c").write_text(text)
     arguments = [
         "clang", f"--target={toolchain.llvm_triple(target.zig_triple)}", "-std=gnu11", "-O1",
-        "-fPIC", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables",
-        "-Wno-overlength-strings", f"-I{runtime.SOURCES}", "-isystem", toolchain.headers(),
+        "-fPIC", "-ffreestanding", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables",
+        "-nostdinc", "-isystem", toolchain.headers(), f"-I{runtime.SOURCES}",
         "-c", "tables.c", "-o", "tables.o",
     ]  # fmt: skip
     toolchain.run("compiling the tables", arguments, folder)

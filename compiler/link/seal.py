@@ -17,8 +17,8 @@ from .elf import Elf, ElfError
 CONSTANT_SECTION = ".armlet_constants"
 
 _MAGIC = b"armlet1\0"
-#: magic, bytes before the seal, checksum, nothing
-_SEAL = struct.Struct("<8sQII")
+#: magic, bytes before the seal, checksum
+_SEAL = struct.Struct("<8sQI")
 
 
 def _checksum(data: memoryview) -> int:
@@ -32,13 +32,13 @@ def _checksum(data: memoryview) -> int:
 def seal(path: Path) -> None:
     data = path.read_bytes()
     with path.open("ab") as file:
-        file.write(_SEAL.pack(_MAGIC, len(data), _checksum(memoryview(data)), 0))
+        file.write(_SEAL.pack(_MAGIC, len(data), _checksum(memoryview(data))))
 
 
 def check_seal(data: memoryview) -> None:
     """``ElfError`` unless ``data`` is an artifact as it was written."""
     length = len(data) - _SEAL.size
-    found = _SEAL.unpack(data[length:]) if length > 0 else (b"", 0, 0, 0)
+    found = _SEAL.unpack(data[length:]) if length > 0 else (b"", 0, 0)
     if found[0] != _MAGIC:
         raise ElfError("it was not made by armlet, or was cut or stripped since")
     body = data[:length]

@@ -74,7 +74,7 @@ def _real(value: float) -> str:
         return '__builtin_nan("")'
     if value in (float("inf"), float("-inf")):
         return "-__builtin_inf()" if value < 0 else "__builtin_inf()"
-    return value.hex()
+    return float(value).hex()
 
 
 class _Writer:
@@ -138,7 +138,8 @@ class _Writer:
         return _array("task_entry", "tasks", rows)
 
     def selftest(self, test: SelfTest | None) -> str:
-        rows, values = [], []
+        rows: list[str] = []
+        values: list[str] = []
         for output in test.outputs if test else ():
             count = len(output.values)
             rows.append(f"{{{_real(output.tolerance)}, {output.stride}, {len(values)}, {count}}}")

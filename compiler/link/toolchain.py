@@ -42,9 +42,13 @@ def headers() -> Path:
     return zig().parent / "lib" / "include"
 
 
+@lru_cache(maxsize=1)
+def _private_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="armlet-cache-")
+
+
 def cache_dir(name: str) -> Path:
-    """The folder ``name`` of the cache; where that is not writable, one that lasts as long as
-    the temporary folder does."""
+    """The folder ``name`` of the cache; where that cannot be written, one of this process's own."""
     folder = CACHE.value / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,8 +56,8 @@ def cache_dir(name: str) -> Path:
             return folder
     except OSError:
         pass
-    folder = Path(tempfile.gettempdir()) / f"armlet-{os.getuid()}" / name
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(_private_folder().name) / name
+    folder.mkdir(exist_ok=True)
     return folder
 
 
@@ -63,7 +67,7 @@ def llvm_triple(zig_triple: str) -> str:
     return f"{architecture}-{system}-{libc.split('.')[0]}"
 
 
-def run(what: str, arguments: Sequence[str | Path], folder: Path) -> None:
+def run(what: str, arguments: Sequence[object], folder: Path) -> None:
     """Runs zig in ``folder``; ``ToolchainError`` says that ``what`` failed, and why."""
     caches = cache_dir("zig")
     environment = {
