@@ -63,7 +63,9 @@ def lower(
     if progress and found:
         progress(found, len(made), "")
     jobs = min(jobs or cores(), len(missing))
-    if len(missing) < FEW or jobs < 2:
+    if not missing:
+        pass
+    elif len(missing) < FEW or jobs < 2:
         from .build import build
 
         for key, group in missing.items():

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from armlet.targets import Target
 
 from ..template import Template
+from .conv2d_depthwise import Conv2dDepthwise
+from .conv2d_direct import Conv2dDirect
 from .generic import Generic
 from .injective import Injective
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from armlet.compiler.lower.group import Group
 
 TEMPLATES: tuple[Template, ...] = (
+    Conv2dDirect(),
+    Conv2dDepthwise(),
     Injective(),
     Generic(),
 )

@@ -1,0 +1,302 @@
+"""Direct convolution on channel-blocked data: one register tile of pixels x channel vectors.
+
+Georganas et al., SC'18. Knobs: ``pixels`` and ``vectors`` of the tile, ``rows`` of the output
+that a step of the parallel axis does, ``by_channels``: whether a step does one group of output
+channels instead of all. No padded copy is made: rows outside shorten the loop over the
+kernel's rows, and tiles that touch the left or right border replace the columns outside by
+zeros, for those of their pixels that reach there. A pointwise convolution has its pixels in
+one long row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from armlet.compiler.lower.group import Group
+from armlet.compiler.ops.lazy import tirx
+from armlet.targets import Target
+
+from ..emit import pieces
+from ..template import Config, Template
+from ..tensor_graph import TensorGraph
+from .register_tile import Tile, best_tile, tiles
+from .window import STEPS, inside_rows
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The numbers of one convolution; ``rows`` x ``columns`` is the output as tiles see it."""
+
+    n: int
+    height: int
+    width: int
+    rows: int
+    columns: int
+    out_height: int
+    out_width: int
+    block: int
+    out_blocks: int
+    lanes: int
+    chunks: int
+    ki: int
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
+    pads: tuple[int, int]
+    groups: int
+    #: rows and columns are pixels in row-major order, cut anywhere
+    flat: bool
+
+    @property
+    def steps(self) -> int:
+        """Length of the reduction."""
+        return self.chunks * self.ki * self.kernel[0] * self.kernel[1]
+
+
+def shape_of(group: Group) -> Shape:
+    call = group.anchor
+    assert call is not None
+    op: Any = call.op
+    n, _, height, width, block = call.operands[0].type.static_shape
+    ob, chunks, kh, kw, ki, lanes = call.operands[1].type.static_shape
+    _, _, oh, ow, _ = call.output.type.static_shape
+    flat = (kh, kw) == (1, 1) and op.strides == (1, 1) and not any(op.pads)
+    rows, columns = _flat_rows(oh * ow) if flat else (oh, ow)
+    return Shape(
+        n, height, width, rows, columns, oh, ow, block, ob, lanes, chunks, ki,
+        (kh, kw), op.strides, op.dilations, op.pads[:2], op.group, flat,
+    )  # fmt: skip
+
+
+def _flat_rows(pixels: int) -> tuple[int, int]:
+    """``pixels`` as equal rows, each long enough for whole tiles and short enough for L2."""
+    fitting = [r for r in range(1, pixels + 1) if pixels % r == 0 and pixels // r >= 96]
+    rows = min(fitting, key=lambda r: abs(pixels // r - 192), default=1)
+    return rows, pixels // rows
+
+
+class Conv2dDirect(Template):
+    name = "conv2d_direct"
+
+    def applies(self, group: Group, target: Target) -> bool:
+        return group.anchor is not None and group.anchor.op.name == "conv2d_blocked"
+
+    def default(self, group: Group, target: Target) -> Config:
+        shape = shape_of(group)
+        return self._around(group, target, shape, best_tile(
+            target, shape.columns, shape.out_blocks // shape.groups, shape.steps
+        ))  # fmt: skip
+
+    def space(self, group: Group, target: Target) -> Iterable[Config]:
+        shape = shape_of(group)
+        for tile in tiles(target, shape.columns, shape.out_blocks // shape.groups):
+            if tile.rows * tile.columns >= min(8, shape.columns):
+                yield self._around(group, target, shape, tile)
+
+    def _around(self, group: Group, target: Target, shape: Shape, tile: Tile) -> Config:
+        """The cut among threads: rows where there are enough of them, else channels."""
+        assert group.anchor is not None
+        inputs = group.anchor.operands[0].type.bytes // shape.n
+        weights = group.anchor.operands[1].type.bytes
+        channel_groups = -(-shape.out_blocks // tile.columns)
+        by_channels = weights > target.l2_bytes or (
+            shape.n * shape.rows < STEPS // 2 and channel_groups > 1
+        )
+        wanted = max(1, -(-2 * inputs // target.l2_bytes)) if channel_groups > 1 else 1
+        if not by_channels:
+            wanted = max(wanted, min(shape.rows, -(-STEPS // shape.n)))
+        rows = -(-shape.rows // wanted)
+        return {
+            "pixels": tile.rows,
+            "vectors": tile.columns,
+            "rows": rows,
+            "by_channels": int(by_channels),
+        }
+
+    def build(self, graph: TensorGraph, target: Target, config: Config) -> Any:
+        return _Writer(graph, shape_of(graph.group), config).write()
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """``count`` tiles in a row that are alike: these ``pixels`` of theirs reach outside."""
+
+    start: int
+    width: int
+    count: int
+    pixels: frozenset[int]
+
+
+class _Writer:
+    def __init__(self, graph: TensorGraph, shape: Shape, config: Config) -> None:
+        self.graph, self.code, self.shape, self.config = graph, graph.code, shape, config
+        assert graph.group.anchor is not None
+        self.anchor = graph.group.anchor
+        self.x, self.w, *self.bias = self.anchor.operands
+
+    def write(self) -> Any:
+        s, rows = self.shape, self.config["rows"]
+        blocks = -(-s.rows // rows)
+        runs = pieces(s.out_blocks // s.groups, self.config["vectors"])
+        per_group = sum(count for _, _, count in runs)
+        steps = s.n * blocks * (s.groups * per_group if self.config["by_channels"] else 1)
+        with self.code.parallel(steps) as p:
+            if self.config["by_channels"]:
+                inside, channels = p % (s.n * blocks), p // (s.n * blocks)
+                self._one_of(runs, channels % per_group, channels // per_group, inside, blocks)
+            else:
+                with self.code.loop(s.groups, "g") as g:
+                    for start, width, count in runs:
+                        with self.code.loop(count, "o") as o:
+                            self._rows(p, blocks, g, start + o * width, width)
+        return self.graph.function()
+
+    def _one_of(self, runs: list[Any], index: Any, g: Any, inside: Any, blocks: int) -> None:
+        """The channels number ``index``, which is in the first or in the second run."""
+        (start, width, count), *rest = runs
+        if not rest:
+            self._rows(inside, blocks, g, start + index * width, width)
+            return
+        with self.code.choose(index < count) as (first, second):
+            with first:
+                self._rows(inside, blocks, g, start + index * width, width)
+            with second:
+                ((start, width, _),) = rest
+                self._rows(inside, blocks, g, start + (index - count) * width, width)
+
+    def _rows(self, inside: Any, blocks: int, g: Any, channel: Any, vectors: int) -> None:
+        """A block of rows for ``vectors`` blocks of output channels."""
+        s, rows = self.shape, self.config["rows"]
+        n, first = inside // blocks, inside % blocks * rows
+        count = rows if s.rows % rows == 0 else tirx.min(rows, s.rows - first)
+        channel = g * (s.out_blocks // s.groups) + channel
+        with self.code.loop(count, "row") as r:
+            for run in self._columns():
+                with self.code.loop(run.count, "tile") as t:
+                    _Tile(self, run, n, g, channel, vectors, first + r, run.start + t * run.width)
+
+    def _columns(self) -> list[_Columns]:
+        """The tiles of a row, alike neighbours together."""
+        found: list[_Columns] = []
+        for start, width, count in pieces(self.shape.columns, self.config["pixels"]):
+            for first in range(start, start + width * count, width):
+                tile = _Columns(first, width, 1, self._outside(first, width))
+                if found and (found[-1].width, found[-1].pixels) == (width, tile.pixels):
+                    last = found.pop()
+                    tile = _Columns(last.start, width, last.count + 1, tile.pixels)
+                found.append(tile)
+        return found
+
+    def _outside(self, start: int, width: int) -> frozenset[int]:
+        """The pixels of a tile that some column of the kernel takes outside the input."""
+        s = self.shape
+        if s.flat:
+            return frozenset()
+        reach = (s.kernel[1] - 1) * s.dilations[1]
+        lefts = {j: (start + j) * s.strides[1] - s.pads[1] for j in range(width)}
+        return frozenset(j for j, left in lefts.items() if left < 0 or left + reach >= s.width)
+
+
+class _Tile:
+    """Writes one register tile: bias, reduction, epilogue."""
+
+    def __init__(
+        self, writer: _Writer, run: _Columns, n: Any, g: Any, channel: Any, vectors: int,
+        row: Any, start: Any,
+    ) -> None:  # fmt: skip
+        self.writer, self.code, self.graph = writer, writer.code, writer.graph
+        self.shape, self.run, self.vectors = writer.shape, run, vectors
+        self.n, self.g, self.channel, self.row, self.start = n, g, channel, row, start
+        self.acc = self.code.registers(run.width * vectors, self.shape.lanes)
+        self._begin()
+        self._reduce()
+        self._end()
+
+    def _each(self) -> Iterator[tuple[int, int]]:
+        for j in range(self.run.width):
+            for o in range(self.vectors):
+                yield j, o
+
+    def _begin(self) -> None:
+        for j, o in self._each():
+            with self.code.vector(self.shape.lanes) as v:
+                start: Any = tirx.const(0, "float32")
+                for bias in self.writer.bias:
+                    start = self.graph.read(bias, [0, self.channel + o, 0, 0, v])
+                self.code.store(self.acc, (j * self.vectors + o, v), start)
+
+    def _reduce(self) -> None:
+        """Over blocks of input channels, kernel rows, kernel columns, channels of the block."""
+        s = self.shape
+        per_block = s.block // s.ki
+        if s.groups > 1 and s.chunks % per_block:
+            with self.code.loop(s.chunks, "chunk") as chunk:
+                self._kernel_rows(chunk, 1)
+            return
+        if s.chunks // per_block:
+            with self.code.loop(s.chunks // per_block, "cb") as cb:
+                self._kernel_rows(cb * per_block, per_block)
+        if s.chunks % per_block:
+            self._kernel_rows(s.chunks // per_block * per_block, s.chunks % per_block)
+
+    def _kernel_rows(self, chunk: Any, count: int) -> None:
+        s = self.shape
+        first, size = (0, 1) if s.flat else inside_rows(s, self.row)
+        with (
+            self.code.loop(size, "r", start=first) as r,
+            self.code.loop(s.kernel[1], "s") as k,
+        ):
+            self._channels(chunk, count, r, k)
+
+    def _channels(self, chunk: Any, count: int, r: Any, k: Any) -> None:
+        """The channels of ``count`` chunks; weights of a pointwise kernel lie in one row."""
+        s = self.shape
+        if s.kernel == (1, 1) or s.ki == s.block:
+            with self.code.loop(count * s.ki, "k") as i:
+                self._multiply(chunk + i // s.ki, i % s.ki, r, k)
+            return
+        with self.code.loop(count, "c") as c, self.code.loop(s.ki, "k") as i:
+            self._multiply(chunk + c, i, r, k)
+
+    def _multiply(self, chunk: Any, i: Any, r: Any, k: Any) -> None:
+        for j, o in self._each():
+            with self.code.vector(self.shape.lanes) as v:
+                at = [j * self.vectors + o, v]
+                weight = self.graph.read(self.writer.w, [self.channel + o, chunk, r, k, i, v])
+                product = self._input(j, chunk, i, r, k) * weight
+                self.code.store(self.acc, at, tirx.BufferLoad(self.acc, at) + product)
+
+    def _input(self, j: int, chunk: Any, i: Any, r: Any, k: Any) -> Any:
+        s = self.shape
+        chunk = self.g * s.chunks + chunk
+        per_block = s.block // s.ki
+        block, lane = chunk // per_block, chunk % per_block * s.ki + i
+        if s.flat:
+            return self.graph.read(self.writer.x, [self.n, block, *self._pixel(j), lane])
+        h = self.row * s.strides[0] + r * s.dilations[0] - s.pads[0]
+        w = (self.start + j) * s.strides[1] + k * s.dilations[1] - s.pads[1]
+        if j not in self.run.pixels:
+            return self.graph.read(self.writer.x, [self.n, block, h, w, lane])
+        inside = tirx.max(0, tirx.min(w, s.width - 1))
+        value = self.graph.read(self.writer.x, [self.n, block, h, inside, lane])
+        return tirx.Select(tirx.And(w >= 0, w < s.width), value, tirx.const(0, "float32"))
+
+    def _pixel(self, j: int) -> tuple[Any, Any]:
+        """Where pixel j of the tile lies in the output."""
+        if not self.shape.flat:
+            return self.row, self.start + j
+        pixel = self.row * self.shape.columns + self.start + j
+        return pixel // self.shape.out_width, pixel % self.shape.out_width
+
+    def _end(self) -> None:
+        """The epilogue, on registers, and the stores."""
+        for j, o in self._each():
+            with self.code.vector(self.shape.lanes) as v:
+                self.graph.known[self.writer.anchor.output] = self._element(j, o)
+                self.graph.store(self.n, self.channel + o, *self._pixel(j), v)
+        del self.graph.known[self.writer.anchor.output]
+
+    def _element(self, j: int, o: int) -> Any:
+        return lambda *i: tirx.BufferLoad(self.acc, [j * self.vectors + o, i[-1]])

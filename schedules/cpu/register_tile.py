@@ -1,0 +1,69 @@
+"""The register tile that convolutions and matrix products share, and how its size is chosen.
+
+A tile is ``rows`` scalars (pixels, or rows of a matrix) by ``columns`` vectors (of output
+channels, or of columns). Each step of the reduction loads ``columns`` vectors, broadcasts
+``rows`` scalars and does rows x columns fused multiply-adds into registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from armlet.targets import Target
+
+from ..emit import pieces
+
+#: instructions that a core decodes in a cycle
+DECODED = 5
+#: more vectors than this only lengthen the code
+MOST_COLUMNS = 8
+
+
+@dataclass(frozen=True)
+class Tile:
+    rows: int
+    columns: int
+
+
+def fits(tile: Tile, target: Target) -> bool:
+    """Whether accumulators, one step's vectors and a scalar are all in registers."""
+    spare = 3 if tile.columns == 1 and target.broadcasts_from_memory else tile.columns + 1
+    return tile.rows * tile.columns + spare < target.vector_registers
+
+
+def step_cycles(tile: Tile, target: Target) -> float:
+    """Cycles of one step of the reduction, by the busiest resource."""
+    products = tile.rows * tile.columns
+    folded = tile.columns == 1 and target.broadcasts_from_memory
+    decoded = products + tile.columns + tile.rows * (not folded) + 2
+    return max(
+        products / target.fma_units,
+        (tile.rows + tile.columns) / target.load_units,
+        decoded / DECODED,
+        target.fma_latency,
+    )
+
+
+def tiles(target: Target, rows: int, columns: int) -> Iterator[Tile]:
+    """Every tile that is in registers and not larger than the output."""
+    for c in range(1, min(columns, MOST_COLUMNS) + 1):
+        for r in range(1, min(rows, target.vector_registers) + 1):
+            if fits(Tile(r, c), target):
+                yield Tile(r, c)
+
+
+def cycles(tile: Tile, target: Target, rows: int, columns: int, steps: int) -> float:
+    """Cycles of a whole output of rows x columns vectors, with its tails and its stores."""
+    total, variants = 0.0, 0
+    for _, width, count in pieces(columns, tile.columns):
+        for _, height, times in pieces(rows, tile.rows):
+            stored = 2 * width * height + 20
+            total += count * times * (steps * step_cycles(Tile(height, width), target) + stored)
+            variants += 1
+    # code of several variants costs compile time and instruction cache
+    return total * (1 + 0.01 * variants)
+
+
+def best_tile(target: Target, rows: int, columns: int, steps: int) -> Tile:
+    return min(tiles(target, rows, columns), key=lambda t: cycles(t, target, rows, columns, steps))
