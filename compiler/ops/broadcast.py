@@ -8,9 +8,10 @@ declares such a record.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, TypeVar, dataclass_transform
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+from typing_extensions import dataclass_transform
 
 from armlet.compiler.ir import Dimension, Shape, TensorType
 

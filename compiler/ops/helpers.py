@@ -125,12 +125,10 @@ def random(shape: Sequence[int], dtype: str = "float32", seed: int = 0) -> np.nd
     """Normal floats, integers in [-9, 9] ([0, 18] unsigned), or coin tosses."""
     rng = np.random.default_rng([seed, *shape])
     if dtype in FLOATS:
-        data = rng.standard_normal(shape)
-    elif dtype == "bool":
-        data = rng.integers(0, 2, shape)
-    else:
-        data = rng.integers(-9, 10, shape) + 9 * (dtype in UNSIGNED)
-    return np.asarray(data, dtype)
+        return np.asarray(rng.standard_normal(shape), dtype)
+    if dtype == "bool":
+        return np.asarray(rng.integers(0, 2, shape), dtype)
+    return np.asarray(rng.integers(-9, 10, shape) + 9 * (dtype in UNSIGNED), dtype)
 
 
 def edges(dtype: str) -> np.ndarray:

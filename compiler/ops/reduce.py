@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -94,6 +95,7 @@ def reduce_over(
     return te.compute(reduced_shape(shape, axes, keepdims), total, name=name)
 
 
+@dataclass(frozen=True)
 class Reduction(Op):
     """Reduces over ``axes``, which stay as ones with ``keepdims``."""
 
@@ -130,8 +132,7 @@ class Reduction(Op):
             total = reduce_over(self.reducer, element, x, axes, self.keepdims, "anchor")
         else:
             total = te_map(element, x, name="anchor")
-        probe = tirx.Var("v", wide(dtype))
-        if wide(dtype) == dtype and self.after(probe, count) is probe:
+        if wide(dtype) == dtype and type(self).after is Reduction.after:
             return total
         return te_map(lambda v: convert(self.after(v, count), dtype), total, name=self.name)
 
@@ -140,7 +141,7 @@ class Reduction(Op):
         axes = {a % 4 for a in self.axes}
         if not self.keepdims or not axes <= {2, 3}:
             return None
-        return dataclasses.replace(self, axes=tuple(sorted(axes)))  # type: ignore[type-var]
+        return dataclasses.replace(self, axes=tuple(sorted(axes)))
 
     def wide_input(self, x: np.ndarray) -> np.ndarray:
         """The operand in the dtype that the NumPy meaning computes in."""
@@ -299,7 +300,9 @@ class ReduceLogSumExp(Reduction):
         )
 
     def total(self, x: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> Any:
-        return np.logaddexp.reduce(x, axis=axis, keepdims=keepdims) if axis else x
+        for a in axis:
+            x = np.logaddexp.reduce(x, axis=a, keepdims=True)
+        return x if keepdims else np.squeeze(x, axis)
 
 
 def _finite(m: Any) -> Any:
@@ -319,6 +322,7 @@ def drop_axes(x: Any, axes: Sequence[int]) -> Any:
     return te.compute(reduced_shape(shape, axes, False), element, name="flat")
 
 
+@dataclass(frozen=True)
 class Position(Op):
     """The index of an extreme element along ``axis``."""
 

@@ -21,9 +21,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar, dataclass_transform
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+from typing_extensions import dataclass_transform
 
 from armlet.compiler.ir import Operator, TensorType
 
@@ -76,17 +77,14 @@ class Op(Operator):
     #: () -> iterable of Sample
     samples: ClassVar[Callable[[], Iterable[Sample]]]
 
-    def compute(self, *tensors: Any) -> Any:
-        """The output(s) as tensor expressions over ``te.Tensor`` operands of static shape.
+    #: compute(self, *tensors): the output(s) as tensor expressions over ``te.Tensor`` operands
+    #: of static shape. The stage that does the main work is named "anchor" and a stage that
+    #: pads its input "pad": schedule templates look for these names.
+    compute: ClassVar[Callable[..., Any]]
 
-        The stage that does the main work is named "anchor" and a stage that pads its input
-        "pad": schedule templates look for these names.
-        """
-        raise NotImplementedError
-
-    def evaluate(self, *arrays: np.ndarray) -> Any:
-        """The output(s) by NumPy, in the result's dtype: the meaning of the operator."""
-        raise NotImplementedError
+    #: evaluate(self, *arrays): the output(s) by NumPy, in the result's dtype: the meaning of
+    #: the operator. Callers silence NumPy's floating-point warnings.
+    evaluate: ClassVar[Callable[..., Any]]
 
     def blocked(self, block: int) -> Op | None:
         """The operator that does the same on operands blocked into [N, C/block, H, W, block].

@@ -35,6 +35,11 @@ def unpack_channels(op: Any, x: np.ndarray) -> Answer:
     return unblocked(x, op.channels), _all
 
 
+def concat_blocked(op: Any, *blocked: np.ndarray) -> Answer:
+    parts = [unblocked(x, c) for x, c in zip(blocked, op.channels)]
+    return np.concatenate(parts, axis=1), lambda y: unblocked(y, sum(op.channels))
+
+
 def _conv(op: Any, group: int, *operands: np.ndarray) -> np.ndarray:
     attributes = {"strides": op.strides, "pads": op.pads, "dilations": op.dilations}
     return _run(Node("Conv", {**attributes, "group": group}), operands)
@@ -72,6 +77,7 @@ ANSWERS: dict[str, Callable[..., Answer]] = {
         silu,
         pack_channels,
         unpack_channels,
+        concat_blocked,
         conv2d_blocked,
         depthwise_conv2d_blocked,
         matmul_packed,

@@ -47,7 +47,8 @@ def test_evaluation_agrees_with_an_independent_answer(name):
     for sample in samples_of(name):
         (got,) = evaluate(sample)
         if name in independent.ANSWERS:
-            want, visible = independent.answer(sample.op, sample.operands)
+            with np.errstate(all="ignore"):
+                want, visible = independent.answer(sample.op, sample.operands)
             got = visible(got)
         else:
             try:
