@@ -7,6 +7,7 @@ them on a CPU. Activations are in ``activation.py``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -279,9 +280,7 @@ class Erf(FloatUnary):
 
 
 def erf(x: np.ndarray) -> np.ndarray:
-    """The error function by ``math.erf``, which NumPy lacks."""
-    import math
-
+    """The error function, which NumPy lacks, by ``math.erf``."""
     return np.vectorize(math.erf, otypes=[np.float64])(x).astype(x.dtype)
 
 
