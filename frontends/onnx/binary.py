@@ -20,10 +20,12 @@ BINARY = {
 }  # fmt: skip
 #: ONNX operators of any number of operands -> ours of two
 VARIADIC = {"Sum": "add", "Max": "maximum", "Min": "minimum"}
+#: the opset that brought an operator, where later than 7
+SINCE = {"LessOrEqual": 12, "GreaterOrEqual": 12}
 
 
 def _register_binary(onnx_name: str, name: str) -> None:
-    @handles(onnx_name)
+    @handles(onnx_name, since=SINCE.get(onnx_name, 1))
     def binary(b: Emitter, x: Value, y: Value) -> Value:
         return b.call(name, x, y)
 

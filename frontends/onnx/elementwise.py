@@ -21,10 +21,15 @@ UNARY = {
     "Softplus": "softplus", "Softsign": "softsign", "HardSwish": "hard_swish", "Mish": "mish",
     "Not": "logical_not", "IsNaN": "is_nan",
 }  # fmt: skip
+#: the opset that brought an operator, where later than 7
+SINCE = {
+    "Round": 11, "Sign": 9, "Sinh": 9, "Cosh": 9, "Asinh": 9, "Acosh": 9, "Atanh": 9, "Erf": 9,
+    "HardSwish": 14, "Mish": 18, "IsNaN": 9,
+}  # fmt: skip
 
 
 def _register_unary(onnx_name: str, name: str) -> None:
-    @handles(onnx_name)
+    @handles(onnx_name, since=SINCE.get(onnx_name, 1))
     def unary(b: Emitter, x: Value) -> Value:
         return b.call(name, x)
 

@@ -23,11 +23,13 @@ from .node import FreeDimension, Node, Operand, Symbolic, Unsupported
 from .normalize import RENAMED, normalize
 from .refused import reason_for
 from .registry import HANDLERS, Handler
-from .symbolic import EVALUATORS
+from .symbolic import EVALUATORS, is_arithmetic
 from .tensors import Tensors
 
 #: subgraphs and functions inside one another
 MAX_DEPTH = 64
+#: nodes after functions are expanded
+MAX_NODES = 1_000_000
 
 
 class Poison:
@@ -181,7 +183,7 @@ class Importer:
 
     def subgraph(self, graph: onnx.GraphProto, frame: Frame) -> list[Entry]:
         """The outputs of a branch, whose nodes see the names around it."""
-        inner = self._inner(frame.names.new_child(), frame, frame.opsets)
+        inner = self._inner(frame.names.new_child(), frame, frame.opsets, frame.prefix)
         self._graph(graph, inner)
         return [self._resolve(inner, o.name) for o in graph.output]
 
@@ -205,13 +207,13 @@ class Importer:
         names: ChainMap[str, Entry],
         frame: Frame,
         opsets: Mapping[str, int],
-        prefix: str = "",
+        prefix: str,
         attributes: Mapping[str, Any] | None = None,
     ) -> Frame:
         if frame.depth >= MAX_DEPTH:
             raise ModelFileError("subgraphs or functions lie too deep", where=str(self.path))
         within = frame.attributes if attributes is None else attributes
-        return Frame(names, opsets, within, frame.prefix + prefix, frame.depth + 1)
+        return Frame(names, opsets, within, prefix, frame.depth + 1)
 
     def _resolve(self, frame: Frame, name: str) -> Operand | Poison | None:
         entry = frame.names[name]
@@ -250,6 +252,8 @@ class Importer:
             outputs, status = [Poison(source)] * len(proto.output), Status.UNSUPPORTED
             reason = error.reason
         self.nodes.append(NodeReport(source, proto.op_type, status, reason))
+        if len(self.nodes) > MAX_NODES:
+            raise ModelFileError(f"the model has more than {MAX_NODES} nodes", where=str(self.path))
         for name, value in zip(proto.output, outputs):
             if name:
                 frame.names[name] = value
@@ -272,7 +276,7 @@ class Importer:
         culprits = [v.culprit for v in resolved if isinstance(v, Poison)]
         if culprits:
             if handler is not None:
-                self._check_version(handler, frame)
+                self._check_version(handler, proto, frame)
             raise _NotReached(culprits[0])
         version = frame.opsets.get(domain, 1)
         operands = [v for v in resolved if not isinstance(v, Poison)]
@@ -281,7 +285,7 @@ class Importer:
         if function is not None:
             return self._function(function, node, frame), f"function {proto.op_type} of the model"
         if handler is not None:
-            self._check_version(handler, frame)
+            self._check_version(handler, proto, frame)
             try:
                 return self._handled(node), ""
             except _MissingOutput:
@@ -295,8 +299,7 @@ class Importer:
         """The outputs by the operator's handler."""
         try:
             node = normalize(node, self.emitter)
-            symbolic = any(isinstance(v, Symbolic) for v in node.operands)
-            if symbolic and node.operator in EVALUATORS:
+            if node.operator in EVALUATORS and is_arithmetic(node):
                 outputs: tuple[Any, ...] = (EVALUATORS[node.operator](self.emitter, node),)
             else:
                 outputs = HANDLERS[node.domain, node.operator](self.emitter, node)
@@ -343,11 +346,11 @@ class Importer:
                 found[proto.name] = frame.attributes[proto.ref_attr_name]
         return found
 
-    def _check_version(self, handler: Handler, frame: Frame) -> None:
+    def _check_version(self, handler: Handler, proto: onnx.NodeProto, frame: Frame) -> None:
         version = frame.opsets.get(handler.domain)
         if version is None:
             raise Unsupported("the model does not import the operator's opset")
-        if version < handler.since:
+        if version < handler.since and handler.operator == proto.op_type:
             raise Unsupported(
                 f"the operator came with opset {handler.since}; the model declares {version}"
             )

@@ -63,6 +63,7 @@ def reason_for(domain: str, operator: str) -> Unsupported:
     if operator in REASONS:
         reason, way_out = REASONS[operator]
         return Unsupported(reason, way_out=way_out)
-    close = difflib.get_close_matches(operator, [name for _, name in HANDLERS], 1, 0.85)
-    hint = f"is {close[0]} meant?" if close else ""
+    known = {name.lower(): name for _, name in HANDLERS}
+    close = difflib.get_close_matches(operator.lower(), known, 1, 0.85)
+    hint = f"is {known[close[0]]} meant?" if close else ""
     return Unsupported("the operator is not supported", way_out=hint)

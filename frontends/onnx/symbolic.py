@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from armlet.compiler.ir import Const, Dim
+from armlet.compiler.ir import Dim, Var
 
 from .emitter import Emitter
 from .node import FreeDimension, Known, Node, Symbolic, Unsupported
@@ -29,20 +29,19 @@ def known(b: Emitter, data: np.ndarray) -> Known:
     return b.const(objects.astype(np.int64))
 
 
+def is_arithmetic(node: Node) -> bool:
+    """Is a shape with free dimensions joined with nothing but shapes and constants?"""
+    operands = [v for v in node.operands if v is not None]
+    shapes = any(isinstance(v, Symbolic) for v in operands)
+    return shapes and not any(isinstance(v, Var) for v in operands)
+
+
 def evaluates(*operators: str) -> Callable[[Callable[..., np.ndarray]], Callable[..., np.ndarray]]:
     """The function computes these operators on arrays, given the node's attributes too."""
 
     def register(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
         def evaluate(b: Emitter, node: Node) -> Known:
-            arrays: list[np.ndarray | None] = []
-            for index, operand in enumerate(node.operands):
-                if operand is None:
-                    arrays.append(None)
-                elif isinstance(operand, (Const, Symbolic)):
-                    arrays.append(operand.data)
-                else:
-                    free = [d for v in node.operands if isinstance(v, Symbolic) for d in v.free]
-                    raise FreeDimension(f"input {index} is joined with a shape that has", free)
+            arrays = [getattr(operand, "data", None) for operand in node.operands]
             return known(b, function(node, *arrays))
 
         for name in operators:
