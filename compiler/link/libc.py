@@ -13,7 +13,7 @@ def _words(text: str) -> list[str]:
 
 _LIBC = _words("""
     __errno_location __sched_cpucount abort calloc clock_gettime free getauxval malloc memcmp memcpy
-    memmove memset posix_memalign sched_getaffinity sched_setaffinity sched_yield sigfillset
+    memmove memset posix_memalign sched_getaffinity sched_getcpu sched_setaffinity sigfillset
     snprintf strcmp strlen syscall vsnprintf
 """)
 

@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SPINS_BETWEEN_CLOCKS = 64 };
+enum { SPINS_BETWEEN_LOOKS = 16 };
 
 int64_t now_ns(void) {
     struct timespec t;
@@ -24,6 +24,13 @@ static void pause_cpu(void) {
 #endif
 }
 
+int beacon_place(beacon *b) {
+    int cpu = sched_getcpu();
+    if (atomic_load_explicit(&b->cpu, memory_order_relaxed) != cpu)
+        atomic_store_explicit(&b->cpu, cpu, memory_order_relaxed);
+    return cpu;
+}
+
 /* Setter: value, then is it asleep? Waiter: asleep, then value? In one total order one of the
  * two sees the other, so that no wake-up is lost. */
 void beacon_set(beacon *b, uint32_t value) {
@@ -36,12 +43,12 @@ uint32_t beacon_wait(beacon *b, uint32_t old, int64_t spin_ns) {
     uint32_t value = atomic_load_explicit(&b->value, memory_order_acquire);
     if (value != old) return value;
     for (int64_t end = spin_ns > 0 ? now_ns() + spin_ns : 0; end && now_ns() < end;) {
-        for (int i = 0; i < SPINS_BETWEEN_CLOCKS; i++) {
+        for (int i = 0; i < SPINS_BETWEEN_LOOKS; i++) {
             value = atomic_load_explicit(&b->value, memory_order_acquire);
             if (value != old) return value;
             pause_cpu();
         }
-        sched_yield();
+        if (atomic_load_explicit(&b->cpu, memory_order_relaxed) == sched_getcpu()) break;
     }
     atomic_store(&b->sleeping, 1);
     while ((value = atomic_load(&b->value)) == old)

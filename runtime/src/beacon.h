@@ -11,12 +11,17 @@
 typedef struct {
     _Alignas(CACHE_LINE) _Atomic uint32_t value;
     _Atomic uint32_t sleeping;
+    _Atomic int cpu; /* where the setter was seen last */
 } beacon;
+
+/* Tells the waiter where its setter runs. Returns that CPU. */
+int beacon_place(beacon *b);
 
 /* What was written before is seen by the waiter. No system call unless the waiter sleeps. */
 void beacon_set(beacon *b, uint32_t value);
 
-/* Returns the value once it differs from `old`, after spinning for at most `spin_ns`. */
+/* Returns the value once it differs from `old`. Spins first, for at most `spin_ns`, and only while
+ * the setter may be running: not if it was seen on the CPU of the waiter. */
 uint32_t beacon_wait(beacon *b, uint32_t old, int64_t spin_ns);
 
 int64_t now_ns(void);

@@ -14,12 +14,14 @@
 /* Enough for generated code, whatever the C library's default is. */
 enum { STACK_BYTES = 1 << 20 };
 
+enum { ANYWHERE = -1 };
+
 typedef struct {
     beacon posted, done;
     pool *pool;
     pthread_t thread;
     int32_t part;
-    int32_t cpu; /* -1: anywhere */
+    int32_t cpu; /* or ANYWHERE */
     int32_t misplaced;
 } worker;
 
@@ -47,14 +49,30 @@ static int32_t place(int32_t cpu) {
     return sched_setaffinity(0, sizeof set, &set);
 }
 
+/* A busy scheduler may put a worker on its leader's CPU, where each waits for the other to be run.
+ * Such a worker moves to any other CPU, unless it was placed, or there are too few for all. */
+static void make_way(worker *w) {
+    int cpu = beacon_place(&w->done);
+    if (cpu != atomic_load_explicit(&w->posted.cpu, memory_order_relaxed)) return;
+    if (w->cpu != ANYWHERE || w->pool->spin_ns == 0) return;
+    cpu_set_t usable, others;
+    if (cpu < 0 || cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof usable, &usable) != 0) return;
+    others = usable;
+    CPU_CLR((size_t)cpu, &others);
+    if (sched_setaffinity(0, sizeof others, &others) != 0) return;
+    sched_setaffinity(0, sizeof usable, &usable);
+    beacon_place(&w->done);
+}
+
 static void *work(void *argument) {
     worker *w = argument;
     pool *p = w->pool;
-    w->misplaced = w->cpu != -1 && place(w->cpu) != 0;
+    w->misplaced = w->cpu != ANYWHERE && place(w->cpu) != 0;
     for (uint32_t turn = 1;; turn++) {
         beacon_set(&w->done, turn);
         beacon_wait(&w->posted, turn, p->spin_ns);
         if (!p->job) return NULL;
+        make_way(w);
         p->job(p->context, w->part, p->parts);
     }
 }
@@ -87,7 +105,7 @@ pool_status pool_create(int32_t threads, int64_t spin_ns, const int32_t *cpus, s
         worker *w = &p->workers[i];
         w->pool = p;
         w->part = i + 1;
-        w->cpu = cpu_count ? cpus[(size_t)w->part % cpu_count] : -1;
+        w->cpu = cpu_count ? cpus[(size_t)w->part % cpu_count] : ANYWHERE;
         atomic_init(&w->posted.value, 1);
         if (start(w) != 0)
             status = POOL_NO_THREAD;
@@ -107,6 +125,7 @@ pool_status pool_create(int32_t threads, int64_t spin_ns, const int32_t *cpus, s
 
 static void post(worker *w) {
     uint32_t turn = atomic_load_explicit(&w->posted.value, memory_order_relaxed);
+    beacon_place(&w->posted);
     beacon_set(&w->posted, turn + 1);
 }
 

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from armlet.compiler.link import runtime, tables
@@ -18,6 +19,7 @@ from armlet.compiler.link import runtime, tables
 from . import tiny
 
 DRIVERS = Path(__file__).parent / "c"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 CC = shutil.which("gcc") or shutil.which("cc")
 WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
 
@@ -77,6 +79,22 @@ def test_a_run_makes_no_heap_allocation(tmp_path):
     compile_c(["-fno-builtin", include, DRIVERS / "no_allocation.c", artifact, "-o", program])
     done = run(program)
     assert done.returncode == 0, done.stderr
+
+
+def test_example_prints_the_five_best(tmp_path):
+    artifact, example = tiny.artifact(tmp_path / "m.so"), EXAMPLES / "c" / "top5.c"
+    include = f"-I{runtime.HEADER.parent}"
+    compile_c(["-Wall", "-Wextra", "-Werror", include, example, artifact, "-o", tmp_path / "top5"])
+    x = np.random.default_rng(2).standard_normal((8, 64), dtype=np.float32)
+    x.tofile(tmp_path / "x.f32")
+    done = subprocess.run(
+        [tmp_path / "top5", tmp_path / "x.f32"], capture_output=True, text=True, check=True
+    )
+    best = np.argsort(-tiny.evaluate(x)["y"])[:5]
+    assert [line.split()[1] for line in done.stdout.splitlines()] == [f"y[{i}]" for i in best]
+    assert run(tmp_path / "top5").returncode == 0
+    done = subprocess.run([tmp_path / "top5", "absent"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "absent: does not hold the model's first input\n")
 
 
 def test_runtime_sources_compile_without_warnings(tmp_path):
