@@ -80,7 +80,8 @@ def _dimension(line: _Line) -> Dimension:
         return int(line.take("number"))
     if kind == "word":
         return Dim(line.take("word"))
-    depth, parts = 0, []
+    depth = 0
+    parts: list[str] = []
     while True:
         kind, text = line.peek()
         if kind == "end" or (depth == 0 and text in ",]"):

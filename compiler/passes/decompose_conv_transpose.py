@@ -12,7 +12,16 @@ differ or are 1, and not with dilations or groups.
 from __future__ import annotations
 
 from armlet.compiler.ir import (
-    Builder, Const, Function, Match, Rules, Value, any_, call, const, rewrite,
+    Builder,
+    Const,
+    Function,
+    Match,
+    Rules,
+    Value,
+    any_,
+    call,
+    const,
+    rewrite,
 )  # fmt: skip
 from armlet.compiler.ops.nn import ConvTranspose2d
 from armlet.compiler.ops.subpixel import subpixel

@@ -18,9 +18,7 @@ from armlet.compiler.ops.binary import Add, Mul
 rules = Rules()
 
 
-@rules.add(
-    call("batch_norm", any_("x"), const("scale"), const("b"), const("mean"), const("var"))
-)
+@rules.add(call("batch_norm", any_("x"), const("scale"), const("b"), const("mean"), const("var")))
 def scale_and_shift(m: Match, b: Builder) -> Value | None:
     scale, shift, mean, var = (m.data(n).astype("d") for n in ("scale", "b", "mean", "var"))
     s = scale / np.sqrt(var + m.root.op.epsilon)  # type: ignore[attr-defined]

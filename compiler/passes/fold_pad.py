@@ -33,8 +33,9 @@ def _pads_zeros_in_space(op: Pad) -> bool:
 def pad_before_conv(m: Match, b: Builder) -> Value | None:
     pad, op = m.calls["pad"].op, m.root.op
     assert isinstance(pad, Pad) and isinstance(op, Conv2d)
-    extra = (*pad.before[2:], *pad.after[2:])
-    pads = tuple(p + e for p, e in zip(op.pads, extra, strict=True))
+    top, left, bottom, right = op.pads
+    (_, _, up, before), (_, _, down, after) = pad.before, pad.after
+    pads = (top + up, left + before, bottom + down, right + after)
     return b.call(replace(op, pads=pads), m["x"], *m.root.operands[1:])
 
 

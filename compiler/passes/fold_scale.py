@@ -35,7 +35,7 @@ def _bias(m: Match) -> np.ndarray | None:
     """The convolution's bias; zeros where it has none; None where it is not constant."""
     operands = m.calls["conv"].operands
     if len(operands) < 3:
-        return np.zeros(m.calls["conv"].output.type.shape[1], np.float32)
+        return np.zeros(m.calls["conv"].output.type.static_shape[1], np.float32)
     return getattr(operands[2], "data", None)
 
 
@@ -58,7 +58,9 @@ def scale_after_conv(m: Match, b: Builder) -> Value | None:
     if s is None or bias is None:
         return None
     fused = m.calls["conv"]
-    operands = [m["x"], b.const(_scaled_weights(fused.op, m.data("w"), s).astype(m.data("w").dtype), "w")]
+    assert isinstance(fused.op, (Conv2d, ConvTranspose2d))
+    w = _scaled_weights(fused.op, m.data("w"), s)
+    operands = [m["x"], b.const(w.astype(m.data("w").dtype), "w")]
     if len(fused.operands) == 3:
         operands.append(b.const((bias * s).astype(m.data("w").dtype), "b"))
     return b.call(fused.op, *operands, source=fused.source)
@@ -71,7 +73,11 @@ def shift_after_conv(m: Match, b: Builder) -> Value | None:
         return None
     fused = m.calls["conv"]
     return b.call(
-        fused.op, m["x"], m["w"], b.const((bias + t).astype(m.data("w").dtype), "b"), source=fused.source
+        fused.op,
+        m["x"],
+        m["w"],
+        b.const((bias + t).astype(m.data("w").dtype), "b"),
+        source=fused.source,
     )
 
 

@@ -73,8 +73,7 @@ def _legal(call: Call, group: _Open) -> bool:
     if kind in ANCHORS:
         shape = call.output.type.shape
         return group.anchor is None and all(
-            fusion_of(c) is Fusion.ELEMENTWISE and c.output.type.shape == shape
-            for c in group.calls
+            fusion_of(c) is Fusion.ELEMENTWISE and c.output.type.shape == shape for c in group.calls
         )
     if kind not in INLINED:
         return False

@@ -89,9 +89,7 @@ def gelu_halved_inside(m: Match, b: Builder) -> Value | None:
     return b.call(Gelu(), m["x"])
 
 
-@rules.add(
-    call("maximum", x, call("mul", x, scalar("alpha"), commutative=True), commutative=True)
-)
+@rules.add(call("maximum", x, call("mul", x, scalar("alpha"), commutative=True), commutative=True))
 def leaky_relu(m: Match, b: Builder) -> Value | None:
     alpha = float(m.data("alpha").reshape(()))
     same_type = m["x"].type == m.root.output.type

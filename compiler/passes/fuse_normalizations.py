@@ -17,7 +17,16 @@ from typing import Any
 import numpy as np
 
 from armlet.compiler.ir import (
-    Builder, Function, Match, Rules, Value, any_, call, const, rewrite, scalar,
+    Builder,
+    Function,
+    Match,
+    Rules,
+    Value,
+    any_,
+    call,
+    const,
+    rewrite,
+    scalar,
 )  # fmt: skip
 from armlet.compiler.ops.normalize import LayerNorm
 from armlet.compiler.passes.broadcasting import along_axis

@@ -15,7 +15,16 @@ from collections.abc import Callable
 import numpy as np
 
 from armlet.compiler.ir import (
-    Builder, Function, Match, Rules, Value, any_, call, const, rewrite, scalar,
+    Builder,
+    Function,
+    Match,
+    Rules,
+    Value,
+    any_,
+    call,
+    const,
+    rewrite,
+    scalar,
 )  # fmt: skip
 from armlet.compiler.ops.activation import Relu
 from armlet.compiler.ops.binary import Add, Mul

@@ -13,7 +13,16 @@ from __future__ import annotations
 import numpy as np
 
 from armlet.compiler.ir import (
-    Builder, Function, Match, Rules, Shape, Value, any_, call, const, rewrite,
+    Builder,
+    Function,
+    Match,
+    Rules,
+    Shape,
+    Value,
+    any_,
+    call,
+    const,
+    rewrite,
 )  # fmt: skip
 from armlet.compiler.ops import OPERATORS, Fusion
 from armlet.compiler.ops.shape import Reshape

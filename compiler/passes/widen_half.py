@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from armlet.compiler.ir import Builder, Const, Function, Value
+from armlet.compiler.ir import Builder, Function, Operator, Value
 from armlet.compiler.ops.elementwise import Cast
 
 HALF, SINGLE = "float16", "float32"
 
 
-def _wide(op: object) -> object:
+def _wide(op: Operator) -> Operator:
     return Cast(SINGLE) if op == Cast(HALF) else op
 
 
@@ -27,7 +27,8 @@ def run(function: Function) -> Function:
     every = [v.type.dtype for c in function for v in (*c.operands, *c.outputs)]
     if HALF not in every:
         return function
-    kept = [*function.params, *(c for c in function.constants if c.type.dtype != HALF)]
+    others = [c for c in function.constants if c.type.dtype != HALF]
+    kept: list[Value] = [*function.params, *others]
     b = Builder(v.name for v in kept)
     new: dict[Value, Value] = {v: v for v in kept}
     for const in function.constants:
@@ -41,7 +42,7 @@ def run(function: Function) -> Function:
     for call in function:
         names = [narrow.get(v, v.name) for v in call.outputs]
         operands = [new[v] for v in call.operands]
-        outputs = b.multi(_wide(call.op), *operands, names=names, source=call.source)  # type: ignore[arg-type]
+        outputs = b.multi(_wide(call.op), *operands, names=names, source=call.source)
         new.update(zip(call.outputs, outputs))
     results = [
         b.call(Cast(HALF), new[v], name=v.name, source=v.name) if v in narrow else new[v]

@@ -13,7 +13,8 @@ from .plan import ALIGNMENT, Location, Plan, Space, Task, Tensor
 
 
 def _constant_offsets(constants: Sequence[Const]) -> tuple[dict[Value, int], int]:
-    offsets, at = {}, 0
+    offsets: dict[Value, int] = {}
+    at = 0
     for const in constants:
         offsets[const] = at
         at += -(-const.data.nbytes // ALIGNMENT) * ALIGNMENT

@@ -22,9 +22,19 @@ import numpy as np
 from armlet.compiler.ir import Builder, Call, Const, Function, TensorType, Value, remove_dead
 from armlet.compiler.ops import Fusion, Op
 from armlet.compiler.ops.blocked import (
-    ConcatBlocked, Conv2dBlocked, DepthwiseConv2dBlocked, PackChannels, UnpackChannels,
-    blocked_form, blocks, can_block,
-    merge_groups, pack_array, pack_bias, pack_conv_weight, pack_depthwise_weight,
+    ConcatBlocked,
+    Conv2dBlocked,
+    DepthwiseConv2dBlocked,
+    PackChannels,
+    UnpackChannels,
+    blocked_form,
+    blocks,
+    can_block,
+    merge_groups,
+    pack_array,
+    pack_bias,
+    pack_conv_weight,
+    pack_depthwise_weight,
 )  # fmt: skip
 from armlet.compiler.ops.matmul import MatMulPacked, pack_matrix
 from armlet.compiler.ops.nn import Conv2d
@@ -47,7 +57,7 @@ class _Selection:
 
     def __init__(self, function: Function, target: Target) -> None:
         self.old, self.lanes = function, target.lanes
-        kept = [*function.params, *function.constants]
+        kept: list[Value] = [*function.params, *function.constants]
         self.b = Builder(v.name for v in kept)
         self.plain: dict[Value, Value] = {p: p for p in function.params}
         self.blocked: dict[Value, Value] = {}
@@ -152,7 +162,9 @@ class _Selection:
             return False
         channels = tuple(int(v.type.shape[1]) for v in call.operands)  # type: ignore[arg-type]
         block = self.block(call.output.type)
-        if all(c % block == 0 and self.block(v.type) == block for c, v in zip(channels, call.operands)):
+        if all(
+            c % block == 0 and self.block(v.type) == block for c, v in zip(channels, call.operands)
+        ):
             return False
         operands = [self.as_blocked(v) for v in call.operands]
         return self._bind_blocked(call, ConcatBlocked(channels=channels, block=block), operands)
@@ -166,11 +178,11 @@ class _Selection:
         if not isinstance(w, Const) or not isinstance(bias, (Const, type(None))):
             return False
         channels, out = int(x.type.shape[1]), w.data.shape[0]  # type: ignore[arg-type]
-        window = {"strides": op.strides, "pads": op.pads, "dilations": op.dilations}
         o = block_of(out, self.lanes)
+        window = (op.strides, op.pads, op.dilations)
         if op.group == channels == out and op.group > 1:
             packed = pack_depthwise_weight(w.data, o)
-            new: Op = DepthwiseConv2dBlocked(**window, channels=channels)
+            new: Op = DepthwiseConv2dBlocked(*window, channels=channels)
         else:
             group, data = op.group, w.data
             if not can_block(out, group, o):
@@ -179,7 +191,7 @@ class _Selection:
                     return False
                 data, group = merge_groups(data, group, int(merged)), group // int(merged)
             packed = pack_conv_weight(data, group, block_of(channels, self.lanes), o)
-            new = Conv2dBlocked(**window, in_channels=channels, out_channels=out, group=group)
+            new = Conv2dBlocked(*window, in_channels=channels, out_channels=out, group=group)
         operands = [self.as_blocked(x), self.b.const(packed, f"{w.name}@packed")]
         if bias is not None:
             operands.append(self.b.const(pack_bias(bias.data, o), f"{bias.name}@c{o}"))

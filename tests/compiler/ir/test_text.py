@@ -30,7 +30,7 @@ def test_printing_and_parsing_come_back_to_the_same_text():
 
 def test_names_of_any_characters_survive():
     b = Builder(source="layer")
-    x = b.param("a b/\"c\"\\:0%$#", TensorType((2,)))
+    x = b.param('a b/"c"\\:0%$#', TensorType((2,)))
     y = b.call(OPERATORS["relu"](), x, name="größe")
     text = print_function(b.function([x], [y]))
     again = parse(text)

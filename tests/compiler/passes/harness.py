@@ -3,7 +3,11 @@
 import numpy as np
 
 from armlet.compiler.ir import (
-    Function, canonical_text, print_function, structural_equal, verify,
+    Function,
+    canonical_text,
+    print_function,
+    structural_equal,
+    verify,
 )  # fmt: skip
 from armlet.compiler.ops import parse
 from armlet.compiler.ops.interpreter import evaluate

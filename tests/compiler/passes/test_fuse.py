@@ -25,7 +25,9 @@ def main(%x: f32[1,4,8,8]) -> f32[1,4,8,8] {
 
 
 def test_elementwise_calls_follow_their_convolution_and_diamonds_close():
-    assert groups_of(CONV + """\
+    assert groups_of(
+        CONV
+        + """\
   %c = conv2d(%x, $w) {pads=[1,1,1,1]} : f32[1,4,8,8]  # "l"
   %a = add(%c, $s) : f32[1,4,8,8]  # "l"
   %g = sigmoid(%a) : f32[1,4,8,8]  # "l"
@@ -33,48 +35,61 @@ def test_elementwise_calls_follow_their_convolution_and_diamonds_close():
   %r = add(%m, %x) : f32[1,4,8,8]  # "l"
   return %r
 }
-""") == ["c+a+g+m+r"]
+"""
+    ) == ["c+a+g+m+r"]
 
 
 def test_a_value_with_readers_in_two_kernels_is_stored_once():
-    assert groups_of(CONV + """\
+    assert groups_of(
+        CONV
+        + """\
   %c = conv2d(%x, $w) {pads=[1,1,1,1]} : f32[1,4,8,8]  # "l"
   %a = relu(%c) : f32[1,4,8,8]  # "l"
   %d = conv2d(%a, $w) {pads=[1,1,1,1]} : f32[1,4,8,8]  # "l"
   %r = add(%d, %a) : f32[1,4,8,8]  # "l"
   return %r
 }
-""") == ["c+a", "d+r"]
+"""
+    ) == ["c+a", "d+r"]
 
 
 def test_one_kernel_has_one_anchor():
-    assert groups_of(CONV + """\
+    assert groups_of(
+        CONV
+        + """\
   %c = conv2d(%x, $w) {pads=[1,1,1,1]} : f32[1,4,8,8]  # "l"
   %d = conv2d(%x, $w) {pads=[2,2,0,0]} : f32[1,4,8,8]  # "l"
   %r = add(%d, %c) : f32[1,4,8,8]  # "l"
   return %r
 }
-""") == ["c", "d+r"]
+"""
+    ) == ["c", "d+r"]
 
 
 def test_a_result_ends_its_kernel():
-    text = CONV.replace("-> f32[1,4,8,8]", "-> (f32[1,4,8,8], f32[1,4,8,8])") + """\
+    text = (
+        CONV.replace("-> f32[1,4,8,8]", "-> (f32[1,4,8,8], f32[1,4,8,8])")
+        + """\
   %c = conv2d(%x, $w) {pads=[1,1,1,1]} : f32[1,4,8,8]  # "l"
   %r = relu(%c) : f32[1,4,8,8]  # "l"
   return %r, %c
 }
 """
+    )
     assert groups_of(text) == ["c", "r"]
 
 
 def test_moves_join_moves_but_not_convolutions():
-    assert groups_of(CONV.replace("-> f32[1,4,8,8]", "-> f32[1,8,8,4]") + """\
+    assert groups_of(
+        CONV.replace("-> f32[1,4,8,8]", "-> f32[1,8,8,4]")
+        + """\
   %c = conv2d(%x, $w) {pads=[1,1,1,1]} : f32[1,4,8,8]  # "l"
   %t = transpose(%c) {perm=[0,2,3,1]} : f32[1,8,8,4]  # "l"
   %r = relu(%t) : f32[1,8,8,4]  # "l"
   return %r
 }
-""") == ["c", "t+r"]
+"""
+    ) == ["c", "t+r"]
 
 
 def test_a_reduction_takes_its_elementwise_producer_in():

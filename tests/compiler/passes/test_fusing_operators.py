@@ -3,7 +3,11 @@
 import pytest
 
 from armlet.compiler.passes import (
-    eliminate_common, fuse_activations, fuse_normalizations, separate_results, simplify,
+    eliminate_common,
+    fuse_activations,
+    fuse_normalizations,
+    separate_results,
+    simplify,
 )  # fmt: skip
 
 from .harness import check_pass
@@ -81,14 +85,18 @@ def test_layer_norm_is_recognised_with_its_scale_and_shift():
     def run(function):
         return fuse_normalizations.run(simplify.run(function))
 
-    check_pass(run, NORM.format(axis=2, mean="2,5,1"), """\
+    check_pass(
+        run,
+        NORM.format(axis=2, mean="2,5,1"),
+        """\
 const $g : f32[8] = random(1)
 const $h : f32[8] = random(2)
 def main(%x: f32[2,5,8]) -> f32[2,5,8] {
   %y = layer_norm(%x, $g, $h) {epsilon=9.999999747378752e-06} : f32[2,5,8]  # "n"
   return %y
 }
-""")
+""",
+    )
 
 
 def test_a_mean_over_another_axis_is_no_layer_norm():
@@ -96,7 +104,9 @@ def test_a_mean_over_another_axis_is_no_layer_norm():
 
 
 def test_equal_calls_and_equal_constants_become_one():
-    check_pass(eliminate_common.run, """\
+    check_pass(
+        eliminate_common.run,
+        """\
 const $a : f32[2] = [1.0, 2.0]
 const $b : f32[2] = [1.0, 2.0]
 def main(%x: f32[2]) -> f32[2] {
@@ -105,36 +115,45 @@ def main(%x: f32[2]) -> f32[2] {
   %3 = mul(%1, %2) : f32[2]  # "three"
   return %3
 }
-""", """\
+""",
+        """\
 const $a : f32[2] = [1.0, 2.0]
 def main(%x: f32[2]) -> f32[2] {
   %1 = add(%x, $a) : f32[2]  # "one"
   %3 = mul(%1, %1) : f32[2]  # "three"
   return %3
 }
-""")
+""",
+    )
 
 
 def test_equal_calls_with_other_attributes_stay():
-    check_pass(eliminate_common.run, """\
+    check_pass(
+        eliminate_common.run,
+        """\
 def main(%x: f32[2]) -> f32[2] {
   %1 = leaky_relu(%x) {alpha=0.1} : f32[2]  # "one"
   %2 = leaky_relu(%x) {alpha=0.2} : f32[2]  # "two"
   %3 = mul(%1, %2) : f32[2]  # "three"
   return %3
 }
-""", unchanged=True)
+""",
+        unchanged=True,
+    )
 
 
 def test_results_that_share_storage_are_copied():
-    check_pass(separate_results.run, """\
+    check_pass(
+        separate_results.run,
+        """\
 const $c : f32[2] = [1.0, 2.0]
 def main(%x: f32[2]) -> (f32[2], f32[2], f32[2], f32[2], f32[1,2]) {
   %y = relu(%x) : f32[2]  # "y"
   %v = reshape(%y) {shape=[1,2]} : f32[1,2]  # "v"
   return %x, $c, %y, %y, %v
 }
-""", """\
+""",
+        """\
 const $c : f32[2] = [1.0, 2.0]
 def main(%x: f32[2]) -> (f32[2], f32[2], f32[2], f32[2], f32[1,2]) {
   %y = relu(%x) : f32[2]  # "y"
@@ -145,4 +164,5 @@ def main(%x: f32[2]) -> (f32[2], f32[2], f32[2], f32[2], f32[1,2]) {
   %4 = copy(%v) : f32[1,2]  # "v"
   return %1, %2, %y, %3, %4
 }
-""")
+""",
+    )

@@ -71,17 +71,23 @@ def test_what_matters_stays(constants, line):
 
 
 def test_a_multiplication_that_broadcasts_stays():
-    check_pass(simplify.run, """\
+    check_pass(
+        simplify.run,
+        """\
 const $c : f32[2,1] = [1.0, 1.0]
 def main(%x: f32[3]) -> f32[2,3] {
   %y = mul(%x, $c) : f32[2,3]  # "l"
   return %y
 }
-""", unchanged=True)
+""",
+        unchanged=True,
+    )
 
 
 def test_two_reshapes_become_one_and_two_transposes_compose():
-    check_pass(simplify.run, """\
+    check_pass(
+        simplify.run,
+        """\
 def main(%x: f32[2,3,4]) -> f32[4,2,3] {
   %a = reshape(%x) {shape=[6,4]} : f32[6,4]  # "a"
   %b = reshape(%a) {shape=[3,2,4]} : f32[3,2,4]  # "b"
@@ -89,24 +95,30 @@ def main(%x: f32[2,3,4]) -> f32[4,2,3] {
   %d = transpose(%c) {perm=[1,0,2]} : f32[4,2,3]  # "d"
   return %d
 }
-""", """\
+""",
+        """\
 def main(%x: f32[2,3,4]) -> f32[4,2,3] {
   %b = reshape(%x) {shape=[3,2,4]} : f32[3,2,4]  # "b"
   %d = transpose(%b) {perm=[2,1,0]} : f32[4,2,3]  # "d"
   return %d
 }
-""")
+""",
+    )
 
 
 def test_a_transpose_that_moves_unit_axes_only_is_a_reshape():
-    check_pass(simplify.run, """\
+    check_pass(
+        simplify.run,
+        """\
 def main(%x: f32[1,5,1,7]) -> f32[5,1,1,7] {
   %y = transpose(%x) {perm=[1,0,2,3]} : f32[5,1,1,7]  # "t"
   return %y
 }
-""", """\
+""",
+        """\
 def main(%x: f32[1,5,1,7]) -> f32[5,1,1,7] {
   %y = reshape(%x) {shape=[5,1,1,7]} : f32[5,1,1,7]  # "t"
   return %y
 }
-""")
+""",
+    )

@@ -114,7 +114,7 @@ def main(%x: f32[2,3,5]) -> f32[2,3,11] {
 """)
     new = select(function, X86)
     check_meaning_kept(function, new)
-    assert "matmul_packed(%x, $\"w@packed\") {columns=11}" in print_function(new)
+    assert 'matmul_packed(%x, $"w@packed") {columns=11}' in print_function(new)
 
 
 def test_weights_that_are_not_constant_stay_plain():
