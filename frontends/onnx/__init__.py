@@ -15,7 +15,7 @@ from typing import Union
 import onnx
 
 from armlet.compiler.ir import Module
-from armlet.errors import ArmletError, InternalError, ModelFileError
+from armlet.errors import ArmletError, InternalError
 from armlet.frontends.report import Report
 
 from . import binary, constants, elementwise, linear, nn, pool, reader, reduce, resize, rnn, shape
@@ -43,8 +43,6 @@ def _imported(source: Source, shapes: Shapes | None) -> Importer:
             model = reader.read(file)
         importer = Importer(model, file, shapes or {})
         importer.run()
-    except UnicodeDecodeError:
-        raise ModelFileError("a name in the model is not UTF-8 text", where=str(file)) from None
     except ArmletError:
         raise
     except Exception as error:

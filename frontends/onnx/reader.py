@@ -5,9 +5,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from armlet.errors import ModelFileError, UnsupportedModelError
 
@@ -61,11 +62,12 @@ def domain(domain: str) -> str:
 
 
 def check_header(model: onnx.ModelProto, path: Path) -> None:
-    """A graph there must be, of versions that are known."""
+    """A graph there must be, with names that are text, of versions that are known."""
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise ModelFileError(
             "this is not an ONNX model: it has no graph", where=str(path), way_out=_EXPORT_AGAIN
         )
+    check_text(model, path)
     if not model.opset_import:
         raise ModelFileError(
             "the model does not say which opset it uses", where=str(path), way_out=_EXPORT_AGAIN
@@ -84,6 +86,28 @@ def check_header(model: onnx.ModelProto, path: Path) -> None:
             way_out=f"export it with opset 17, or convert it: "
             f"onnx.version_converter.convert_version(model, {17})",
         )
+
+
+def check_text(model: onnx.ModelProto, path: Path) -> None:
+    """Every name must be text: the parser hands out others as bytes."""
+    messages: list[Any] = [model]
+    while messages:
+        message = messages.pop()
+        if isinstance(message, onnx.TensorProto):
+            # its other fields hold data, which is not to be copied
+            texts: list[Any] = [message.name]
+            messages.extend(message.external_data)
+        else:
+            texts = []
+            for field, value in message.ListFields():
+                if field.type == field.TYPE_STRING:
+                    texts += [value] if isinstance(value, (str, bytes)) else value
+                elif field.type == field.TYPE_MESSAGE:
+                    messages += [value] if isinstance(value, Message) else value
+        if not all(isinstance(text, str) for text in texts):
+            raise ModelFileError(
+                "a name in the model is not UTF-8 text", where=str(path), way_out=_EXPORT_AGAIN
+            )
 
 
 def node_name(node: onnx.NodeProto) -> str:
