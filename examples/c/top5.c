@@ -13,11 +13,12 @@ static int fail(const char *what, const char *why) {
 
 int main(int argc, char **argv) {
     char why[256];
-    armlet_options options = {sizeof options, .message = why, .message_size = sizeof why};
+    armlet_options options = {
+        .struct_size = sizeof options, .message = why, .message_size = sizeof why};
     armlet_instance *model;
     if (armlet_create(&options, &model) != ARMLET_OK) return fail("open", why);
 
-    armlet_tensor_info info = {sizeof info};
+    armlet_tensor_info info = {.struct_size = sizeof info};
     for (int i = 0; i < armlet_input_count(); i++) {
         armlet_input_info(i, &info);
         void *data = calloc(1, info.bytes);
