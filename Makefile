@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# real models for the demo and the tests come with this package
+MODELS := rapidocr-onnxruntime==1.4.4
 
 .PHONY: demo test lint slow clean
 
@@ -12,10 +14,12 @@ $(BIN)/python:
 
 $(VENV)/demo.stamp: pyproject.toml setup.py | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	$(BIN)/python -m pip install --quiet --no-deps $(MODELS)
 	touch $@
 
 $(VENV)/dev.stamp: pyproject.toml setup.py | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps $(MODELS)
 	touch $@
 
 demo: $(VENV)/demo.stamp

@@ -58,12 +58,18 @@ class Setting(Generic[T]):
             ) from None
 
 
-CACHE = Setting("ARMLET_CACHE", Path, _default_cache, "~/.cache/armlet",
-                "folder of compiled kernels and runtime objects; may be deleted at any time")  # fmt: skip
-JOBS = Setting("ARMLET_JOBS", _count, _cores, "number of cores",
-               "processes that compile kernels at the same time")  # fmt: skip
-DEBUG = Setting("ARMLET_DEBUG", _count, lambda: 0, "0",
-                "1: stages and their time, 2: groups and templates, 3: IR after each pass, "
-                "4: tracebacks of errors")  # fmt: skip
+CACHE = Setting(
+    "ARMLET_CACHE", Path, _default_cache, "~/.cache/armlet",
+    "folder of compiled kernels and runtime objects; may be deleted at any time",
+)  # fmt: skip
+JOBS = Setting(
+    "ARMLET_JOBS", _count, _cores, "number of cores",
+    "processes that compile kernels at the same time",
+)  # fmt: skip
+DEBUG = Setting(
+    "ARMLET_DEBUG", _count, lambda: 0, "0",
+    "1: stages and their time, 2: groups and templates, 3: IR after each pass, "
+    "4: tracebacks of errors",
+)  # fmt: skip
 
 ALL: tuple[Setting, ...] = (CACHE, JOBS, DEBUG)

@@ -112,7 +112,7 @@ def verify(
     reference: Reference,
     allowed: Mapping[str, float],
 ) -> list[Difference]:
-    """The differences of all outputs; ``VerificationError`` with the culprit if one is too large."""
+    """The differences of all outputs; ``VerificationError`` naming the culprit if one is large."""
     found = differences(right, model.run(feeds))
     wrong = [d for d in found if not d.within(allowed[d.name])]
     if wrong:

@@ -104,7 +104,7 @@ def _type(line: _Line) -> TensorType:
 
 
 def _attribute(line: _Line) -> Any:
-    kind, text = line.peek()
+    kind = line.peek()[0]
     if line.accept("["):
         items = []
         while not line.accept("]"):

@@ -9,7 +9,6 @@ import pytest
 import tvm
 from scipy import special
 from tvm import te
-from tvm.s_tir import Schedule
 
 from armlet.compiler.lower.plain_c import plain_c
 from armlet.compiler.ops import vector_math
@@ -50,17 +49,20 @@ CALLS = {
 }
 
 
-def scheduled(name: str, lanes: int) -> object:
-    x = te.placeholder((SIZE,), name="x")
-    y = te.compute((SIZE,), lambda i: getattr(tirx, name)(x[i]), name="y")
-    schedule = Schedule(te.create_prim_func([x, y]))
-    _, inner = schedule.split(schedule.get_loops("y")[0], [None, lanes])
-    schedule.vectorize(inner)
-    return schedule.mod["main"]
+def loop(name: str, lanes: int) -> object:
+    """y[i] = name(x[i]) over all elements, ``lanes`` at a time."""
+    x, y = (tirx.decl_buffer((SIZE,), "float32", name=n) for n in "xy")
+    i, lane = tirx.Var("i", "int32"), tirx.Var("lane", "int32")
+    value = getattr(tirx, name)(x[i * lanes + lane])
+    inner = tirx.BufferStore(y, value, [i * lanes + lane])
+    kind = tirx.ForKind.VECTORIZED if lanes > 1 else tirx.ForKind.SERIAL
+    inner = tirx.For(lane, 0, lanes, kind, inner)
+    outer = tirx.For(i, 0, SIZE // lanes, tirx.ForKind.SERIAL, inner)
+    return tirx.PrimFunc([x, y], outer)
 
 
 def compiled(name: str, host: str = "host", lanes: int = 16):
-    library = tvm.runtime.Executable(build({"k": scheduled(name, lanes)}, HOSTS[host])).jit()
+    library = tvm.runtime.Executable(build({"k": loop(name, lanes)}, HOSTS[host])).jit()
 
     def run(x: np.ndarray) -> np.ndarray:
         padded = np.ones(SIZE, np.float32)
@@ -134,7 +136,7 @@ def test_special_values_are_numpys(name):
 @pytest.mark.parametrize("lanes", [1, 4, 16])
 def test_code_calls_nothing(name, machine, lanes):
     target = tvm.target.Target(OTHERS[machine])
-    plain = plain_c(scheduled(name, lanes), "k", target).func
+    plain = plain_c(loop(name, lanes), "k", target).func
     module = tvm.get_global_func("target.build.llvm")(tvm.IRModule({"k": plain}), target)
     assert not re.search(CALLS[machine], module.inspect_source("asm"))
 

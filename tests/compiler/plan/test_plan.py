@@ -66,7 +66,7 @@ def main(%x: f32[64]) -> f32[8,8] {
 def test_an_overlapping_plan_is_refused_by_the_verifier():
     made, items = planned(CHAIN)
     tasks = list(made.tasks)
-    clobber = tasks[1].arguments[:-1] + (tasks[0].arguments[-1],)
+    clobber = (*tasks[1].arguments[:-1], tasks[0].arguments[-1])
     tasks[1] = replace(tasks[1], arguments=clobber)
     tasks[2] = replace(tasks[2], arguments=(tasks[0].arguments[-1], *tasks[2].arguments[1:]))
     with pytest.raises(PlanError, match="overwrites its input"):
