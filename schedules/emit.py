@@ -12,11 +12,47 @@ whose extent is not a multiple of its tile is cut by ``pieces``: no tail is scal
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import tvm
+
 from armlet.compiler.ops.lazy import tirx
+
+
+class Array:
+    """A row-major buffer: ``array[i, j]`` reads an element.
+
+    TVM sees one dimension only: its own flattening simplifies every index anew, which takes
+    longer than all its other passes together.
+    """
+
+    def __init__(self, shape: Sequence[int], dtype: str, name: str, scope: str = "global") -> None:
+        self.shape = tuple(shape)
+        size = max(1, math.prod(self.shape))
+        self.buffer = tirx.decl_buffer((size,), dtype, name=name, scope=scope)
+
+    def at(self, indices: Sequence[Any]) -> Any:
+        """Where an element lies."""
+        flat: Any = 0
+        for index, size in zip(indices, self.shape, strict=True):
+            flat = flat * size + index if isinstance(flat, tvm.ir.Expr) or flat else index
+        return flat
+
+    def __getitem__(self, indices: Sequence[Any]) -> Any:
+        return tirx.BufferLoad(self.buffer, [self.at(indices)])
+
+
+def unravel(index: Any, shape: Sequence[int]) -> list[Any]:
+    """The indices of the element that is ``index`` in row-major order."""
+    found: list[Any] = []
+    for axis, size in reversed(list(enumerate(shape))):
+        outermost = math.prod(shape[:axis]) == 1
+        found.append(0 if size == 1 else index if outermost else index % size)
+        index = index // size if size > 1 else index
+    return found[::-1]
 
 
 def sequence(statements: Sequence[Any]) -> Any:
@@ -28,6 +64,8 @@ class Code:
 
     def __init__(self) -> None:
         self._open: list[list[Any]] = [[]]
+        #: knows the ranges of the loops, for ``simple``
+        self._analyzer = tvm.sym.Analyzer()
         self._bound: list[tuple[Any, Any]] = []
         self._count = 0
 
@@ -54,6 +92,7 @@ class Code:
             yield start
             return
         var = tirx.Var(self._name(name), "int32")
+        self._analyzer.bind(var, tvm.ir.Range.from_min_extent(start, extent))
         with self._block() as body:
             yield var
         self.emit(tirx.For(var, start, extent, kind, sequence(body)))
@@ -87,18 +126,30 @@ class Code:
         yes, no = map(sequence, branches)
         self.emit(tirx.IfThenElse(condition, yes, no))
 
-    def buffer(self, shape: Sequence[int], dtype: str, scope: str) -> Any:
-        made = tirx.decl_buffer(list(shape), dtype, name=self._name("b"), scope=scope)
-        self.emit(tirx.AllocBuffer(made))
+    def buffer(self, shape: Sequence[int], dtype: str, scope: str) -> Array:
+        made = Array(shape, dtype, self._name("b"), scope)
+        self.emit(tirx.AllocBuffer(made.buffer))
         return made
 
-    def registers(self, *shape: int, dtype: str = "float32") -> Any:
+    def registers(self, *shape: int, dtype: str = "float32") -> Array:
         """A tile that LLVM keeps in registers: index it by constants and vector lanes."""
         return self.buffer(shape, dtype, "local")
 
-    def scratch(self, *shape: int, dtype: str = "float32") -> Any:
+    def scratch(self, *shape: int, dtype: str = "float32") -> Array:
         """Memory in the arena that each thread has of its own."""
         return self.buffer(shape, dtype, "global")
+
+    def simple(self, index: Any) -> Any:
+        """An index with its divisions cancelled, before vectors make that impossible."""
+        return self._analyzer.simplify(tirx.convert(index))
+
+    def index(self, value: Any) -> Any:
+        """A name for an index, so that what is built on it stays short."""
+        if isinstance(value, (int, tirx.Var, tirx.IntImm)):
+            return value
+        var = tirx.Var(self._name("n"), "int32")
+        self.emit(tirx.Bind(var, value))
+        return var
 
     def bind(self, value: Any) -> Any:
         """A name, in the next store, for a value that it uses more than once."""
@@ -106,16 +157,19 @@ class Code:
         self._bound.append((var, value))
         return var
 
-    def store(self, buffer: Any, indices: Sequence[Any], value: Any) -> None:
+    def store(self, array: Array, indices: Sequence[Any], value: Any) -> None:
+        self.store_at(array, array.at(indices), value)
+
+    def store_at(self, array: Array, place: Any, value: Any) -> None:
         for var, bound in reversed(self._bound):
             value = tirx.Let(var, bound, value)
         self._bound.clear()
-        self.emit(tirx.BufferStore(buffer, tirx.convert(value), list(indices)))
+        self.emit(tirx.BufferStore(array.buffer, tirx.convert(value), [place]))
 
-    def function(self, parameters: Sequence[Any]) -> Any:
-        """The PrimFunc whose parameters are these buffers."""
+    def function(self, parameters: Sequence[Array]) -> Any:
+        """The PrimFunc whose parameters are these arrays."""
         (body,) = self._open
-        return tirx.PrimFunc(list(parameters), sequence(body))
+        return tirx.PrimFunc([p.buffer for p in parameters], sequence(body))
 
 
 def pieces(size: int, tile: int) -> list[tuple[int, int, int]]:

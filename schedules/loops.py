@@ -9,7 +9,7 @@ from typing import Any
 
 from armlet.compiler.ops.lazy import tirx
 
-from .emit import Code
+from .emit import Code, unravel
 
 #: elements that are worth a step of the parallel axis
 GRAIN = 4096
@@ -40,18 +40,6 @@ def vectors(code: Code, size: int, lanes: int, body: Callable[[Any], None]) -> N
 def nest(code: Code, shape: Sequence[int], stack: ExitStack) -> list[Any]:
     """Serial loops over a shape, closed with the stack."""
     return [stack.enter_context(code.loop(n)) for n in shape]
-
-
-def unravel(index: Any, shape: Sequence[int]) -> list[Any]:
-    """The indices of the element that is ``index`` in row-major order."""
-    found: list[Any] = []
-    for size in reversed(shape):
-        if size == 1:
-            found.append(0)
-            continue
-        found.append(index % size if math.prod(shape) != size or found else index)
-        index = index // size
-    return found[::-1]
 
 
 def cut(shape: Sequence[int], cores_grain: int = GRAIN) -> int:

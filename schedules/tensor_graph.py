@@ -16,7 +16,7 @@ from tvm.ir import Call as CallExpr
 from armlet.compiler.ir import Call, Const, Value
 from armlet.compiler.ops.lazy import te, tirx
 
-from .emit import Code
+from .emit import Array, Code
 
 if TYPE_CHECKING:
     from armlet.compiler.lower.group import Group
@@ -49,24 +49,26 @@ class TensorGraph:
         self.group = group
         self.code = Code()
         names = [f"p{i}" for i in range(len(group.inputs))]
-        self.buffers: dict[Value, Any] = {
-            v: tirx.decl_buffer(v.type.static_shape, stored(v.type.dtype), name=n)
+        self.arrays: dict[Value, Array] = {
+            v: Array(v.type.static_shape, stored(v.type.dtype), n)
             for v, n in zip([*group.inputs, group.output], [*names, "out"], strict=True)
         }
         self.known: dict[Value, Callable[..., Any]] = {}
         self._calls = {v: c for c in group.calls for v in c.outputs}
+        #: whether indices have divisions to cancel: it takes time
+        self.simplifies = False
         self._may_bind = True
         self._stages: dict[Call, tuple[dict[Any, Value], Sequence[Any]]] = {}
 
     @property
-    def out(self) -> Any:
-        """The buffer of the output."""
-        return self.buffers[self.group.output]
+    def out(self) -> Array:
+        """Where the output goes."""
+        return self.arrays[self.group.output]
 
     def function(self) -> Any:
         """The PrimFunc of the code written so far."""
         order = [*self.group.inputs, self.group.output]
-        return self.code.function([self.buffers[v] for v in order])
+        return self.code.function([self.arrays[v] for v in order])
 
     def read(self, value: Value, indices: Sequence[Any]) -> Any:
         """The element of a value at ``indices``."""
@@ -76,8 +78,9 @@ class TensorGraph:
             operands, outputs = self._stage(self._calls[value])
             which = self._calls[value].outputs.index(value)
             return self._inline(outputs[which], indices, operands)
-        if value in self.buffers:
-            loaded = tirx.BufferLoad(self.buffers[value], list(indices))
+        if value in self.arrays:
+            array = self.arrays[value]
+            loaded = tirx.BufferLoad(array.buffer, [self._place(array, indices)])
             return loaded != 0 if value.type.dtype == "bool" else loaded
         assert isinstance(value, Const)
         return immediate(value)
@@ -85,12 +88,19 @@ class TensorGraph:
     def store(self, *indices: Any) -> None:
         """Stores the element of the output at ``indices``, as the group's calls say."""
         value = self.read(self.group.output, indices)
-        self.code.store(self.out, indices, value.astype(stored(self.group.output.type.dtype)))
+        value = value.astype(stored(self.group.output.type.dtype))
+        self.code.store_at(self.out, self._place(self.out, indices), value)
+
+    def _place(self, array: Array, indices: Sequence[Any]) -> Any:
+        place = array.at(indices)
+        return self.code.simple(place) if self.simplifies else place
 
     def compose(self) -> list[Any]:
         """The whole group as TE tensors: the inputs, then the output."""
         inputs = [
-            te.placeholder(v.type.static_shape, stored(v.type.dtype), name=self.buffers[v].name)
+            te.placeholder(
+                v.type.static_shape, stored(v.type.dtype), name=self.arrays[v].buffer.name
+            )
             for v in self.group.inputs
         ]
         made: dict[Value, Any] = {

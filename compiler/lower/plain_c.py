@@ -2,7 +2,9 @@
 
     void symbol(T0 *p0, …, Tn *pn, int32_t begin, int32_t end, void *scratch)
 
-The passes are TVM's up to ``LowerIntrin``, without those that make packed functions. Then
+The passes are TVM's up to ``LowerIntrin``, without those that make packed functions (and
+without those on blocks and on
+buffers of several dimensions: only ``schedules/cpu/generic.py`` has any, and lowers them). Then
 the parallel loop runs from ``begin`` to ``end`` (only then, so that simplification has seen
 its true range), and buffers of scope "global" move into the scratch arena; "local" ones
 stay with LLVM, which keeps register tiles in registers.
@@ -34,17 +36,13 @@ class PlainFunction:
 
 @lru_cache(maxsize=1)
 def _passes() -> Any:
-    """TVM's lowering; the order matters."""
+    """TVM's lowering of loops; the order matters."""
     s, t = s_tir.transform, tirx.transform
     return tvm.ir.transform.Sequential(
         [
-            s.CanonicalizeLoop(), s.LowerInitBlock(), s.PlanAndUpdateBufferAllocationLocation(),
-            s.ConvertBlocksToOpaque(), s.CompactBufferAllocation(), s.LowerMatchBuffer(),
-            s.StmtSimplify(), s.LowerOpaqueBlock(), t.FlattenBuffer(), t.BF16ComputeLegalize(),
-            t.NarrowDataType(32), s.LoopPartition(), t.VectorizeLoop(True), t.StorageRewrite(),
-            s.HoistIfThenElse(), t.UnrollLoop(), s.RenormalizeSplitPattern(), t.StmtSimplify(),
-            t.RemoveNoOp(), s.RewriteUnsafeSelect(), t.CommonSubexprElim(), vector_math.expand(),
-            t.LowerIntrin(),
+            t.NarrowDataType(32), t.VectorizeLoop(True), t.StorageRewrite(), t.StmtSimplify(),
+            s.RewriteUnsafeSelect(), t.CommonSubexprElim(),
+            vector_math.expand(), t.LowerIntrin(),
         ]
     )  # fmt: skip
 

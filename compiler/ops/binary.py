@@ -87,11 +87,13 @@ class Div(Binary):
         dtype = dtype_of(x)
         if dtype in FLOATS:
             return x / y
-        zero = constant(0, dtype)
-        quotient = tirx.truncdiv(x, _safe_divisor(y))
+        zero, one = constant(0, dtype), constant(1, dtype)
+        # a factor, not a choice: TVM would drop the safe divisor from a branch with y != 0
+        factor = one
         if not dtype.startswith("uint"):
-            quotient = tirx.Select(tirx.EQ(y, constant(-1, dtype)), zero - x, quotient)
-        return tirx.Select(tirx.EQ(y, zero), zero, quotient)
+            factor = tirx.Select(tirx.EQ(y, constant(-1, dtype)), zero - one, one)
+        factor = tirx.Select(tirx.EQ(y, zero), zero, factor)
+        return tirx.truncdiv(x, _safe_divisor(y)) * factor
 
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         if x.dtype.name in FLOATS:

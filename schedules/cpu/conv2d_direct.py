@@ -208,7 +208,9 @@ class _Tile:
     ) -> None:  # fmt: skip
         self.writer, self.code, self.graph = writer, writer.code, writer.graph
         self.shape, self.run, self.vectors = writer.shape, run, vectors
-        self.n, self.g, self.channel, self.row, self.start = n, g, channel, row, start
+        index = self.code.index
+        self.n, self.g, self.channel = index(n), index(g), index(channel)
+        self.row, self.start = index(row), index(start)
         self.acc = self.code.registers(run.width * vectors, self.shape.lanes)
         self._begin()
         self._reduce()
@@ -266,7 +268,7 @@ class _Tile:
                 at = [j * self.vectors + o, v]
                 weight = self.graph.read(self.writer.w, [self.channel + o, chunk, r, k, i, v])
                 product = self._input(j, chunk, i, r, k) * weight
-                self.code.store(self.acc, at, tirx.BufferLoad(self.acc, at) + product)
+                self.code.store(self.acc, at, self.acc[at] + product)
 
     def _input(self, j: int, chunk: Any, i: Any, r: Any, k: Any) -> Any:
         s = self.shape
@@ -299,4 +301,4 @@ class _Tile:
         del self.graph.known[self.writer.anchor.output]
 
     def _element(self, j: int, o: int) -> Any:
-        return lambda *i: tirx.BufferLoad(self.acc, [j * self.vectors + o, i[-1]])
+        return lambda *i: self.acc[j * self.vectors + o, i[-1]]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tvm import te
+import tvm
+from tvm import s_tir, te, tirx
 from tvm.s_tir import Schedule
 
 from armlet.compiler.lower.group import Group
@@ -34,7 +35,19 @@ class Generic(Template):
         blocks = sch.get_child_blocks(root)
         for block in blocks:
             _loops(sch, block, target, parallel=len(blocks) == 1)
-        return sch.mod["main"]
+        return _without_blocks(sch.mod)["main"]
+
+
+def _without_blocks(module: Any) -> Any:
+    """The schedule's blocks as plain loops."""
+    t = s_tir.transform
+    return tvm.ir.transform.Sequential(
+        [
+            t.CanonicalizeLoop(), t.LowerInitBlock(), t.PlanAndUpdateBufferAllocationLocation(),
+            t.ConvertBlocksToOpaque(), t.CompactBufferAllocation(), t.LowerMatchBuffer(),
+            t.StmtSimplify(), t.LowerOpaqueBlock(), tirx.transform.FlattenBuffer(),
+        ]
+    )(module)  # fmt: skip
 
 
 def _reduces(sch: Any, block: Any) -> bool:

@@ -15,7 +15,8 @@ from armlet.compiler.lower.group import Group
 from armlet.compiler.ops.registry import Fusion
 from armlet.targets import Target
 
-from ..loops import STEPS, cover, share, steps_for, unravel
+from ..emit import unravel
+from ..loops import STEPS, cover, share, steps_for
 from ..template import Config, Template
 from ..tensor_graph import TensorGraph
 
@@ -32,11 +33,12 @@ def merged_axes(shape: Sequence[int], operands: Sequence[Sequence[int]]) -> list
 
     runs: list[list[int]] = []
     for axis, size in enumerate(shape):
-        if size == 1 and runs:
-            runs[-1].append(axis)
-        elif runs and (
-            math.prod(shape[a] for a in runs[-1]) == 1
-            or pattern(axis) == pattern(max(a for a in runs[-1] if shape[a] != 1))
+        if (size == 1 and runs) or (
+            runs
+            and (
+                math.prod(shape[a] for a in runs[-1]) == 1
+                or pattern(axis) == pattern(max(a for a in runs[-1] if shape[a] != 1))
+            )
         ):
             runs[-1].append(axis)
         else:
@@ -70,6 +72,7 @@ class Injective(Template):
         return group.anchor is None and all(c.op.fusion in _MOVES for c in group.calls)  # type: ignore[attr-defined]
 
     def build(self, graph: TensorGraph, target: Target, config: Config) -> Any:
+        graph.simplifies = True
         concat = concatenation(graph.group)
         if concat is not None:
             _concatenate(graph, target, concat)
