@@ -50,11 +50,15 @@ def object_code(made: Any) -> bytes:
         return Path(path).read_bytes()
 
 
+#: operations in the time that moving an element takes
+_OPERATIONS_AN_ELEMENT = 12
+
+
 def work_of(group: Group) -> int:
-    """Operations of a call: 2 x MACs, and elements that each call reads or writes."""
+    """What a call costs, in operations: 2 x MACs, or what moving its elements costs if more."""
     moved = sum(v.type.elements for v in group.inputs)
     computed = sum(v.type.elements for c in group.calls for v in c.outputs)
-    return 2 * group.macs + moved + computed
+    return max(2 * group.macs, _OPERATIONS_AN_ELEMENT * (moved + computed))
 
 
 def build(group: Group, target: Target, key: str, config: Config | None = None) -> Kernel:

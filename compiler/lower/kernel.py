@@ -24,5 +24,5 @@ class Kernel:
     scratch: int
     #: name of the schedule template, for reports
     template: str
-    #: estimated operations (2 x MACs, or elements moved) of a call: decides on threads
+    #: estimated cost of a call in operations (2 x MACs and their like): decides on threads
     work: int

@@ -138,11 +138,11 @@ def test_unwritable_output_is_an_output_error(tmp_path):
 
 
 def test_full_disk_leaves_no_partial_file(tmp_path, monkeypatch):
-    def full(source, target):
-        target.write_bytes(b"part")
+    def full(source, target, length):
+        target.write(b"part")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(shutil, "copyfile", full)
+    monkeypatch.setattr(shutil, "copyfileobj", full)
     with pytest.raises(OutputError, match="No space left on device"):
         tiny.artifact(tmp_path / "m.so")
     assert_nothing_written(tmp_path)

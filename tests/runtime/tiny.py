@@ -90,7 +90,7 @@ def weights() -> np.ndarray:
     return np.linspace(-1, 1, COLUMNS, dtype=np.float32)
 
 
-def plan(work: int = 1 << 20) -> Plan:
+def plan(work: int = 1 << 40) -> Plan:
     """``work`` decides on threads: the default is worth all that there are."""
     whole, sums = TensorType((ROWS, COLUMNS)), TensorType((ROWS,))
     x, w = Location(Space.INPUT), Location(Space.CONSTANT, 64)
