@@ -19,8 +19,8 @@ from .seal import CONSTANT_SECTION
 from .selftest import SelfTest
 
 FORMAT = 1
-#: operations that are worth a thread: some 5 microseconds. A shared task costs up to 3 more than its
-#: parts, for the barrier and for data that lies in other cores' caches.
+#: operations that are worth a thread: some 5 microseconds. A shared task costs up to 3 more than
+#: its parts, for the barrier and for data that lies in other cores' caches.
 GRAIN = 800_000
 
 _DTYPES = {name: code for code, name in enumerate(SHORT_NAMES, start=1)}
