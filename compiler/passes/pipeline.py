@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from armlet.compiler.ir import Function
 
 from . import (
-    decompose_conv_transpose,
     eliminate_common,
     fold_batch_norm,
     fold_constants,
@@ -37,7 +36,6 @@ CANONICALIZE: list[tuple[str, Pass]] = [
     ("drop_reshapes", simplify.run),
     ("fold_pad", fold_pad.run),
     ("fold_scale", fold_scale.run),
-    ("decompose_conv_transpose", decompose_conv_transpose.run),
     ("simplify_again", simplify.run),
     ("fold_constants_again", fold_constants.run),
     ("eliminate_common", eliminate_common.run),

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from armlet.compiler.ir import Builder, Call, Const, Function, TensorType, Value, remove_dead
+from armlet.compiler.ir import Builder, Call, Const, Function, TensorType, Value, Var, remove_dead
 from armlet.compiler.ops import Fusion, Op
 from armlet.compiler.ops.blocked import (
     ConcatBlocked,
@@ -37,8 +37,9 @@ from armlet.compiler.ops.blocked import (
     pack_depthwise_weight,
 )  # fmt: skip
 from armlet.compiler.ops.matmul import MatMulPacked, pack_matrix
-from armlet.compiler.ops.nn import Conv2d
+from armlet.compiler.ops.nn import Conv2d, ConvTranspose2d
 from armlet.compiler.ops.shape import Reshape
+from armlet.compiler.ops.subpixel import subpixel
 from armlet.targets import Target
 
 
@@ -197,6 +198,44 @@ class _Selection:
             operands.append(self.b.const(pack_bias(bias.data, o), f"{bias.name}@c{o}"))
         return self._bind_blocked(call, new, operands)
 
+    def conv_transpose2d(self, call: Call) -> bool:
+        """A convolution and a shuffle of its channels (``ops/subpixel.py``).
+
+        The channels of each phase are padded to whole blocks, so that the shuffle moves vectors.
+        """
+        op, (x, w, *rest) = call.op, call.operands
+        assert isinstance(op, ConvTranspose2d)
+        bias = rest[0] if rest else None
+        if not isinstance(w, Const) or not isinstance(bias, (Const, type(None))):
+            return False
+        out = int(call.output.type.shape[1])  # type: ignore[arg-type]
+        extra = -out % self.lanes if out > self.lanes else 0
+        weights = np.pad(w.data, ((0, 0), (0, extra), (0, 0), (0, 0)))
+        biases = np.pad(bias.data, (0, extra)) if bias else None
+        form = subpixel(op, x.type.shape, weights, biases)
+        if form is None:
+            return False
+        operands = [x, self.b.const(form.weight, f"{w.name}@phases")]
+        if form.bias is not None:
+            operands.append(self.b.const(form.bias, "bias@phases"))
+        made = self._step(form.conv, operands, call, "phases")
+        made = self._step(form.shuffle, [made], call, "shuffled")
+        if form.crop is not None:
+            made = self._step(form.crop, [made], call, "cropped")
+        if made in self.blocked:
+            # blocks of the padded channels are those of the channels
+            self.blocked[call.output] = self.blocked[made]
+        else:
+            self.plain[call.output] = self.plain[made]
+        return True
+
+    def _step(self, op: Op, operands: Sequence[Value], call: Call, name: str) -> Var:
+        """Visits a call that the model does not spell out; returns its output."""
+        (type,) = op.infer([v.type for v in operands])
+        var = Var(f"{call.output.name}@{name}", type)
+        self.visit(Call(op, tuple(operands), (var,), call.source))
+        return var
+
     def matmul(self, call: Call) -> bool:
         x, w = call.operands
         if not isinstance(w, Const) or w.data.ndim != 2 or x.type.rank < 2:
@@ -212,6 +251,7 @@ class _Selection:
 _CHOOSERS: dict[str, Callable[[_Selection, Call], bool]] = {
     "concat": _Selection.concat,
     "conv2d": _Selection.conv2d,
+    "conv_transpose2d": _Selection.conv_transpose2d,
     "matmul": _Selection.matmul,
 }
 

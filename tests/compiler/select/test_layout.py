@@ -125,3 +125,43 @@ def main(%x: f32[1,3,4,4], %w: f32[2,3,1,1]) -> f32[1,2,4,4] {
 }
 """)
     assert names == ["conv2d"]
+
+
+@pytest.mark.parametrize("out", [1, 3, 8, 12, 17])
+@pytest.mark.parametrize(
+    ("kernel", "size", "attributes"),
+    [
+        ("2,2", "6,10", "strides=[2,2]"),
+        ("3,3", "6,10", "strides=[2,2], pads=[1,1,1,1], output_padding=[1,1]"),
+        ("4,4", "6,10", "strides=[2,2], pads=[1,1,1,1]"),
+    ],
+)
+def test_a_transposed_convolution_is_a_convolution_and_a_shuffle(out, kernel, size, attributes):
+    names = selected(f"""\
+const $w : f32[4,{out},{kernel}] = random(1)
+const $b : f32[{out}] = random(2)
+const $v : f32[2,{out},1,1] = random(3)
+def main(%x: f32[1,4,3,5]) -> f32[1,2,{size}] {{
+  %y = conv_transpose2d(%x, $w, $b) {{{attributes}}} : f32[1,{out},{size}]  # "up"
+  %r = relu(%y) : f32[1,{out},{size}]  # "r"
+  %z = conv2d(%r, $v) : f32[1,2,{size}]  # "next"
+  return %z
+}}
+""")
+    assert "conv_transpose2d" not in names
+    if out >= 8:
+        assert names.count("pack_channels") == 1
+
+
+@pytest.mark.parametrize("attributes", ["strides=[1,1]", "strides=[2,1]", "group=2"])
+def test_other_transposed_convolutions_stay(attributes):
+    sizes = {"strides=[1,1]": "4,6", "strides=[2,1]": "6,6", "group=2": "4,6"}
+    out = 6 if "group" in attributes else 3
+    names = selected(f"""\
+const $w : f32[4,3,2,2] = random(1)
+def main(%x: f32[2,4,3,5]) -> f32[2,{out},{sizes[attributes]}] {{
+  %y = conv_transpose2d(%x, $w) {{{attributes}}} : f32[2,{out},{sizes[attributes]}]  # "up"
+  return %y
+}}
+""")
+    assert names == ["conv_transpose2d"]
