@@ -54,6 +54,8 @@ class TensorGraph:
             for v, n in zip([*group.inputs, group.output], [*names, "out"], strict=True)
         }
         self.known: dict[Value, Callable[..., Any]] = {}
+        #: as ``known``, of stages within the anchor, by their tensor operation
+        self.staged: dict[Any, Callable[..., Any]] = {}
         self._calls = {v: c for c in group.calls for v in c.outputs}
         #: whether indices have divisions to cancel: it takes time
         self.simplifies = False
@@ -75,9 +77,8 @@ class TensorGraph:
         if value in self.known:
             return self.known[value](*indices)
         if value in self._calls:
-            operands, outputs = self._stage(self._calls[value])
-            which = self._calls[value].outputs.index(value)
-            return self._inline(outputs[which], indices, operands)
+            call = self._calls[value]
+            return self.inline(self.stage(call)[1][call.outputs.index(value)], indices, call)
         if value in self.arrays:
             array = self.arrays[value]
             loaded = tirx.BufferLoad(array.buffer, [self._place(array, indices)])
@@ -116,7 +117,7 @@ class TensorGraph:
         out = self.group.output
         return [*inputs, _converted(made[out], stored(out.type.dtype))]
 
-    def _stage(self, call: Call) -> tuple[dict[Any, Value], Sequence[Any]]:
+    def stage(self, call: Call) -> tuple[dict[Any, Value], Sequence[Any]]:
         """A call's tensor expression by itself: {placeholder's operation: operand}, outputs."""
         if call not in self._stages:
             inputs = [te.placeholder(v.type.static_shape, v.type.dtype) for v in call.operands]
@@ -126,17 +127,21 @@ class TensorGraph:
             self._stages[call] = names, outputs
         return self._stages[call]
 
-    def _inline(self, tensor: Any, indices: Sequence[Any], operands: dict[Any, Value]) -> Any:
+    def inline(self, tensor: Any, indices: Sequence[Any], call: Call) -> Any:
+        """The element of a stage of ``call`` at ``indices``."""
+        operands = self.stage(call)[0]
         if tensor.op in operands:
             return self.read(operands[tensor.op], indices)
+        if tensor.op in self.staged:
+            return self.staged[tensor.op](*indices)
         axes, body = tensor.op.axis, tensor.op.body[tensor.value_index]
         if isinstance(body, tirx.Reduce):
             raise TypeError(f"{tensor.op.name} is a reduction and cannot be inlined")
         at = {a.var: tirx.convert(i) for a, i in zip(axes, indices, strict=True)}
-        return self._substitute(body, at, operands)
+        return self.substitute(body, at, call)
 
-    def _substitute(self, body: Any, at: dict[Any, Any], operands: dict[Any, Value]) -> Any:
-        """``body`` with variables replaced, and with loads replaced by what they load.
+    def substitute(self, body: Any, at: dict[Any, Any], owner: Call) -> Any:
+        """An expression of a stage with variables replaced, and loads by what they load.
 
         What is loaded twice gets a name, or a chain of calls would double at every link. Not
         under a condition, which may be what keeps an index within its bounds.
@@ -150,13 +155,13 @@ class TensorGraph:
 
         def call(node: Any, mutator: Any) -> Any:
             if node.op.name == "tirx.isnan":
-                return _is_nan(mutator.mutate(node.args[0]))
+                return is_nan(mutator.mutate(node.args[0]))
             if node.op.name != "te.tensor_load":
                 return mutator.default_mutate(node)
             key = _element(node)
             if key not in bound:
                 tensor, *indices = node.args
-                value = self._inline(tensor, [mutator.mutate(i) for i in indices], operands)
+                value = self.inline(tensor, [mutator.mutate(i) for i in indices], owner)
                 if key is None or loads[key] < 2 or not self._may_bind:
                     return value
                 bound[key] = self.code.bind(value)
@@ -168,7 +173,7 @@ class TensorGraph:
             self._may_bind = outer
 
 
-def _is_nan(x: Any) -> Any:
+def is_nan(x: Any) -> Any:
     """By the bits: TVM does not vectorise its own ``isnan``, and folds ``x != x``."""
     if str(x.expr_ty()) != "float32":
         return tirx.isnan(x)
