@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +15,7 @@
 /* Enough for generated code, whatever the C library's default is. */
 enum { STACK_BYTES = 1 << 20 };
 
-enum { ANYWHERE = -1 };
+enum { ANYWHERE = -1, MOST_MEETINGS = 16 };
 
 typedef struct {
     beacon posted, done;
@@ -23,6 +24,7 @@ typedef struct {
     int32_t part;
     int32_t cpu; /* or ANYWHERE */
     int32_t misplaced;
+    int32_t meetings; /* jobs in a row on the leader's CPU */
 } worker;
 
 struct pool {
@@ -49,12 +51,15 @@ static int32_t place(int32_t cpu) {
     return sched_setaffinity(0, sizeof set, &set);
 }
 
-/* A busy scheduler may put a worker on its leader's CPU, where each waits for the other to be run.
- * Such a worker moves to any other CPU, unless it was placed, or there are too few for all. */
+/* A busy scheduler may keep a worker on its leader's CPU, where each sleeps while the other runs. A
+ * worker that has met its leader there for some jobs moves to any other CPU (which takes as long as
+ * those jobs did), unless it was placed or there are too few for all. */
 static void make_way(worker *w) {
     int cpu = beacon_place(&w->done);
-    if (cpu != atomic_load_explicit(&w->posted.cpu, memory_order_relaxed)) return;
-    if (w->cpu != ANYWHERE || w->pool->spin_ns == 0) return;
+    bool met = cpu == atomic_load_explicit(&w->posted.cpu, memory_order_relaxed);
+    w->meetings = met ? w->meetings + 1 : 0;
+    if (w->meetings < MOST_MEETINGS || w->cpu != ANYWHERE || w->pool->spin_ns == 0) return;
+    w->meetings = 0;
     cpu_set_t usable, others;
     if (cpu < 0 || cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof usable, &usable) != 0) return;
     others = usable;
