@@ -18,7 +18,7 @@ _HOMES = {
     "load": "armlet.api",
     "compile": "armlet.api",
     "open": "armlet.api",
-    "check": "armlet.frontends",
+    "check": "armlet.api",
     "CompiledModel": "armlet.artifact",
     "ArmletError": "armlet.errors",
 }
@@ -26,10 +26,9 @@ _HOMES = {
 __all__ = ["ArmletError", "CompiledModel", "check", "compile", "load", "open"]
 
 if TYPE_CHECKING:
-    from armlet.api import compile, load, open
+    from armlet.api import check, compile, load, open
     from armlet.artifact import CompiledModel
     from armlet.errors import ArmletError
-    from armlet.frontends import check
 
 
 def __getattr__(name: str) -> Any:

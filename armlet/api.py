@@ -1,9 +1,8 @@
-"""The Python front door: ``load``, ``compile``, ``open``."""
+"""The Python front door: ``check``, ``load``, ``compile``, ``open``."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 import tempfile
 from collections.abc import Mapping
@@ -12,16 +11,17 @@ from typing import Any
 
 import numpy as np
 
-import armlet
-from armlet import artifact, frontends
+from armlet import artifact, debug, frontends
 from armlet.artifact import CompiledModel
 from armlet.compare import TOLERANCE, absolute, allowances
-from armlet.compiler.build import Build, Progress, build
+from armlet.compiler.build import Build, Progress, build, require_static
+from armlet.compiler.dump import Dump
 from armlet.compiler.ir import Module
 from armlet.compiler.link import selftest
 from armlet.compiler.link.linker import link
-from armlet.errors import InputError
-from armlet.frontends import Shapes
+from armlet.errors import InputError, ModelShapeError, OutputError
+from armlet.frontends import Problem, Report, Shapes
+from armlet.manifest import manifest
 from armlet.reference import Arrays, reference_of
 from armlet.targets import Target
 from armlet.targets import target as target_of
@@ -44,41 +44,33 @@ def _quiet(stage: str, done: int, total: int) -> None:
     pass
 
 
-def _manifest(made: Build, verified_by: str) -> dict[str, Any]:
-    module, plan = made.module, made.plan
-    source = Path(module.metadata["path"]) if "path" in module.metadata else None
-    return {
-        "armlet": armlet.__version__,
-        "target": made.target.name,
-        "features": list(made.target.features),
-        "source": {
-            "file": source.name if source else "",
-            "sha256": hashlib.sha256(source.read_bytes()).hexdigest() if source else "",
-            "format": module.metadata.get("format", ""),
-            "opset": dict(module.metadata.get("opset", {})),
-        },
-        "macs": sum(g.macs for g in made.groups),
-        "arena_bytes": plan.arena_bytes,
-        "arena_lower_bound": plan.arena_lower_bound,
-        "constant_bytes": plan.constant_bytes,
-        "kernels": len(plan.kernels),
-        "tasks": len(plan.tasks),
-        "verified_by": verified_by,
-    }
+def check(path: PathLike, shapes: Shapes | None = None) -> Report:
+    """What ``compile`` would say of every operator and input; problems are told, not raised."""
+    report = frontends.check(path, shapes)
+    if not report.supported:
+        return report
+    try:
+        require_static(load(path, shapes))
+    except ModelShapeError as error:
+        problem = Problem("", "input", "", error.what, way_out=error.way_out)
+        return dataclasses.replace(report, problems=(problem,))
+    return report
 
 
-def _feeds(
-    module: Module, data: Mapping[str, np.ndarray] | None, made: Build
-) -> dict[str, np.ndarray]:
-    """The self-test's inputs, with ``data`` in place of those that it names."""
-    feeds = selftest.inputs(made.plan.inputs)
-    for name, array in (data or {}).items():
-        if name not in feeds:
+def _check_data(module: Module, data: Mapping[str, np.ndarray]) -> None:
+    types = {p.name: p.type for p in module.main.params}
+    for name, array in data.items():
+        if name not in types:
             raise InputError(
-                f"the model has no input {name!r}", way_out=f"inputs: {', '.join(feeds)}"
+                f"the model has no input {name!r}", way_out=f"inputs: {', '.join(types)}"
             )
-        feeds[name] = array
-    return feeds
+        type = types[name]
+        if str(array.dtype) != type.dtype or array.shape != type.shape:
+            raise InputError(
+                f"the sample of input {name!r} is {array.dtype}{list(array.shape)}, and "
+                f"{type.dtype}[{', '.join(map(str, type.shape))}] is expected",
+                way_out="convert it, or give the shape that it has (--shape)",
+            )
 
 
 def compile(
@@ -89,17 +81,22 @@ def compile(
     data: Mapping[str, np.ndarray] | None = None,
     tolerance: float = TOLERANCE,
     progress: Progress = _quiet,
+    dump: PathLike | None = None,
 ) -> CompiledModel:
     """Compiles a model and runs it against its source before returning it.
 
     ``data`` are sample inputs by name for that comparison; inputs that are not given get
     random numbers in [-1, 1). ``tolerance`` is relative to the largest magnitude of each
-    output. Raises what ``load`` raises, ``TargetError``, ``ToolchainError``, and
-    ``VerificationError`` naming the culprit when the answers differ.
+    output. ``dump`` is a folder for the text of every stage. Raises what ``load`` raises,
+    ``InputError``, ``TargetError``, ``ToolchainError``, and ``VerificationError`` naming
+    the culprit when the answers differ.
     """
-    module = model if isinstance(model, Module) else load(model, shapes)
+    progress = debug.stages(progress)
     chosen = target if isinstance(target, Target) else target_of(target)
-    made = build(module, chosen, progress)
+    module = model if isinstance(model, Module) else load(model, shapes)
+    require_static(module)
+    _check_data(module, data or {})
+    made = build(module, chosen, progress, Dump(Path(dump)) if dump else None)
     return finish(made, data, tolerance, progress)
 
 
@@ -112,22 +109,35 @@ def finish(
     """Links what ``build`` made, opens it and compares it with its source."""
     progress("reference", 0, 1)
     reference = reference_of(made.module)
-    feeds = _feeds(made.module, data, made)
+    feeds = {**selftest.inputs(made.plan.inputs), **(data or {})}
     right: Arrays = reference.run(feeds)
     right = {name: right[name] for name in made.module.outputs}
     allowed = allowances(reference, feeds, right, tolerance)
     # the artifact's own self-test runs on its own inputs
     expected = None if data else selftest.expect([*right.values()], absolute(allowed, right))
     progress("link", 0, 1)
-    folder = tempfile.TemporaryDirectory(prefix="armlet-")
-    output = Path(folder.name) / "model.so"
-    manifest = _manifest(made, reference.name)
-    link(made.plan, target=made.target, manifest=manifest, selftest=expected, output=output)
-    opened = artifact.open(output, keep=folder)
+    opened = linked(made, expected, reference.name)
     progress("verify", 0, 1)
-    verify(made, opened, feeds, right, reference, allowed)
+    opened.differences = tuple(verify(made, opened, feeds, right, reference, allowed))
     progress("verify", 1, 1)
     return opened
+
+
+def linked(
+    made: Build, expected: selftest.SelfTest | None = None, verified_by: str = ""
+) -> CompiledModel:
+    """The artifact of what ``build`` made, opened; it vanishes with the model."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="armlet-")
+    except OSError as error:
+        raise OutputError(
+            f"no temporary folder can be made: {error.strerror or error}",
+            way_out="set TMPDIR to a folder that can be written",
+        ) from error
+    output = Path(folder.name) / "model.so"
+    text = manifest(made, verified_by)
+    link(made.plan, target=made.target, manifest=text, selftest=expected, output=output)
+    return artifact.open(output, keep=folder)
 
 
 def open(path: PathLike, **options: Any) -> CompiledModel:

@@ -20,13 +20,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from armlet import binding
 from armlet.binding import DTYPES, Library
 from armlet.errors import ExecutionError, InputError
+
+if TYPE_CHECKING:
+    from armlet.compare import Difference
 
 _ALIGNMENT = 64
 
@@ -154,6 +157,8 @@ class CompiledModel:
         self.outputs = self._tensors(library.armlet_output_count(), library.armlet_output_info)
         size = ctypes.c_size_t()
         self._manifest = ctypes.string_at(library.armlet_manifest(size), size.value)
+        #: of each output from its source, where the model was compiled just now
+        self.differences: tuple[Difference, ...] = ()
 
     # ---- what it is
 
@@ -161,6 +166,11 @@ class CompiledModel:
     def manifest(self) -> dict[str, Any]:
         """What the artifact was made of and for."""
         return json.loads(self._manifest)
+
+    @property
+    def tasks(self) -> list[LayerTime]:
+        """Every task in order, as ``profile`` lists them; with times only if it is running."""
+        return [self._layer(i) for i in range(self._library.armlet_task_count())]
 
     @property
     def threads(self) -> int:
@@ -222,7 +232,7 @@ class CompiledModel:
             try:
                 for _ in range(runs):
                     self._run()
-                return [self._layer(i) for i in range(library.armlet_task_count())]
+                return self.tasks
             finally:
                 library.armlet_set_profiling(handle, 0)
 

@@ -105,6 +105,12 @@ class ToolchainError(ArmletError):
     id = "AL701"
 
 
+class MissingPackageError(ArmletError):
+    """A package that is not always installed is needed for this."""
+
+    id = "AL702"
+
+
 class SettingError(ArmletError):
     """An ``ARMLET_*`` setting or a command-line option has an impossible value."""
 

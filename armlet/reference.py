@@ -39,7 +39,7 @@ class OnnxRuntime:
 
     def __init__(self, path: Path, threads: int = 0) -> None:
         self.path, self.threads = path, threads
-        self._session = self._open(path)
+        self.session = self._open(path)
 
     def _open(self, model: Any) -> Any:
         import onnxruntime
@@ -71,7 +71,7 @@ class OnnxRuntime:
         return dict(zip(names, outputs))
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
-        return self._run(self._session, feeds)
+        return self._run(self.session, feeds)
 
     def values(self, feeds: Mapping[str, np.ndarray], names: Iterable[str]) -> Arrays:
         import onnx

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from armlet.compiler.ir import Call, Function, Module, verify
+from armlet import debug
+from armlet.compiler.dump import Dump, groups_text
+from armlet.compiler.ir import Call, Function, Module, print_function, verify
 from armlet.compiler.lower.compile import lower
 from armlet.compiler.lower.group import Group
 from armlet.compiler.passes import pipeline
@@ -63,29 +65,38 @@ def require_static(module: Module) -> None:
 
 
 def prepare(
-    module: Module, target: Target, progress: Progress = _quiet
+    module: Module, target: Target, progress: Progress = _quiet, dump: Dump | None = None
 ) -> list[tuple[str, Function]]:
     """The function after every graph pass, the last one ready to be fused."""
     require_static(module)
-    stages = [("import", module.main)]
+    stages: list[tuple[str, Function]] = []
     selection = ("select", lambda f: select(f, target))
     todo = [*pipeline.CANONICALIZE, selection]
 
     def observe(name: str, function: Function) -> None:
-        verify(function, f"after {name}")
         stages.append((name, function))
+        debug.show(3, lambda: f"[armlet] after {name}:\n{print_function(function)}")
+        if dump:
+            dump.stage(name, function)
+        verify(function, f"after {name}")
         progress("passes", len(stages) - 1, len(todo))
 
+    observe("import", module.main)
     pipeline.run(module.main, todo, observe)
     return stages
 
 
-def build(module: Module, target: Target, progress: Progress = _quiet) -> Build:
-    stages = prepare(module, target, progress)
+def build(
+    module: Module, target: Target, progress: Progress = _quiet, dump: Dump | None = None
+) -> Build:
+    stages = prepare(module, target, progress, dump)
     function = stages[-1][1]
     items = fuse(function)
     groups = [item for item in items if isinstance(item, Group)]
     kernels = lower(groups, target, lambda done, total, layer: progress("kernels", done, total))
     made = plan(function, module.outputs, items, dict(zip(groups, kernels, strict=True)))
+    debug.show(2, lambda: groups_text(groups, made))
+    if dump:
+        dump.plan(groups, made)
     verify_plan(made, items)
     return Build(module, target, tuple(stages), tuple(items), made)

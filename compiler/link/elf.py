@@ -8,7 +8,8 @@ from functools import cached_property
 
 MACHINES = {"x86_64": 62, "aarch64": 183, "riscv64": 243}
 
-_ET_DYN = 3
+_ET_REL, _ET_DYN = 1, 3
+_SHF_ALLOC = 2
 _PT_LOAD, _PT_GNU_STACK, _PT_GNU_RELRO = 1, 0x6474E551, 0x6474E552
 _DT_NEEDED, _DT_TEXTREL, _DT_FLAGS = 1, 22, 30
 _DF_TEXTREL = 4
@@ -24,6 +25,7 @@ class Section:
     offset: int
     size: int
     link: int
+    flags: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,17 +52,17 @@ def _read(layout: str, data: bytes | memoryview, offset: int) -> tuple[int, ...]
 
 
 class Elf:
-    """``data`` is the whole file."""
+    """``data`` is the whole file; ``kind`` is what it must be."""
 
-    def __init__(self, data: bytes | memoryview) -> None:
+    def __init__(self, data: bytes | memoryview, kind: int = _ET_DYN) -> None:
         self.data = data
         if bytes(data[:4]) != b"\x7fELF":
             raise ElfError("it does not begin like an ELF file")
         if bytes(data[4:6]) != b"\x02\x01":
             raise ElfError("it is not 64-bit little-endian")
         header = _read("HHIQQQIHHHHHH", data, 16)
-        kind, self.machine = header[:2]
-        if kind != _ET_DYN:
+        found, self.machine = header[:2]
+        if found != kind:
             raise ElfError("it is not a shared library")
         self._programs, self._sections = header[4], header[5]
         self._program_count, self._section_count, self._names = header[9], header[11], header[12]
@@ -82,7 +84,7 @@ class Elf:
         if self._names >= len(rows):
             raise ElfError("the file is damaged")
         names = rows[self._names][4]
-        return tuple(Section(self._string(names + r[0]), r[4], r[5], r[6]) for r in rows)
+        return tuple(Section(self._string(names + r[0]), r[4], r[5], r[6], r[2]) for r in rows)
 
     def section(self, name: str) -> Section | None:
         return next((s for s in self.sections if s.name == name), None)
@@ -138,3 +140,9 @@ class Elf:
     @property
     def has_relro(self) -> bool:
         return any(s.type == _PT_GNU_RELRO for s in self.segments)
+
+
+def code_bytes(object: bytes) -> int:
+    """What a relocatable object adds to the memory of a program."""
+    sections = Elf(object, _ET_REL).sections
+    return sum(s.size for s in sections if s.flags & _SHF_ALLOC)

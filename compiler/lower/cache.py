@@ -15,6 +15,7 @@ from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
+from armlet.settings import CACHE
 from armlet.targets import Target
 
 from .group import Group
@@ -23,14 +24,6 @@ from .kernel import Kernel
 _ROOT = Path(__file__).resolve().parent.parent.parent
 #: what decides the code of a kernel, beside the group and the target
 _SOURCES = ("compiler/ops", "compiler/lower", "schedules")
-
-
-def folder() -> Path:
-    """``ARMLET_CACHE``, or armlet's folder among the user's caches."""
-    if "ARMLET_CACHE" in os.environ:
-        return Path(os.environ["ARMLET_CACHE"])
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "armlet"
 
 
 @lru_cache(maxsize=1)
@@ -48,7 +41,7 @@ def key_of(group: Group, target: Target) -> str:
 
 
 def _path(key: str) -> Path:
-    return folder() / "kernels" / key[:2] / f"{key[2:]}.kernel"
+    return CACHE.value / "kernels" / key[:2] / f"{key[2:]}.kernel"
 
 
 def load(key: str) -> Kernel | None:

@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from armlet.compiler.ir import Const, Value, Var
 from armlet.errors import ArmletError, InternalError
-from armlet.targets import Target, cores
+from armlet.settings import JOBS
+from armlet.targets import Target
 
 from . import cache, worker
 from .group import Group, is_immediate
@@ -62,7 +63,7 @@ def lower(
 
     if progress and found:
         progress(found, len(made), "")
-    jobs = min(jobs or cores(), len(missing))
+    jobs = min(jobs or JOBS.value, len(missing))
     if not missing:
         pass
     elif len(missing) < FEW or jobs < 2:

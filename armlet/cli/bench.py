@@ -1,0 +1,179 @@
+"""``armlet bench``: how long a model takes, alone or beside ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from armlet.errors import SettingError
+
+from . import show
+from .options import InputFile, Inputs, Json, Shapes, Target, counts_of, feeds_of, shapes_of
+
+if TYPE_CHECKING:
+    from armlet.artifact import CompiledModel
+
+PEERS = ("onnxruntime",)
+
+
+def bench(
+    artifact: Annotated[
+        Path, typer.Argument(help="A compiled model, or a model to compile first.", metavar="M.so")
+    ],
+    threads: Annotated[
+        str, typer.Option(metavar="1,2", help="Numbers of threads; without it, every CPU.")
+    ] = "",
+    seconds: Annotated[float, typer.Option(help="Time to measure for, each.", min=0)] = 2.0,
+    warmup: Annotated[float, typer.Option(help="Seconds of running before.", min=0)] = 0.3,
+    input: Inputs = None,
+    inputs: InputFile = None,
+    per_layer: Annotated[bool, typer.Option("--per-layer", help="Also by layer.")] = False,
+    vs: Annotated[
+        str | None,
+        typer.Option(metavar="onnxruntime", help="Measure this too, in turns with armlet."),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="The source model, for --vs and an artifact.")
+    ] = None,
+    shape: Shapes = None,
+    target: Target = "host",
+    json: Json = False,
+) -> None:
+    """Measures the time of a run: median, percentiles, runs."""
+    counts = counts_of("--threads", threads) if threads else [0]
+    shapes = shapes_of(shape)
+    if vs is not None and vs not in PEERS:
+        raise SettingError(f"--vs {vs!r} is not known", way_out=f"use {', '.join(PEERS)}")
+
+    from armlet import api
+    from armlet.measure import require_onnxruntime
+    from armlet.targets import cores
+
+    if vs:
+        require_onnxruntime()
+    if is_artifact(artifact):
+        if vs and model is None:
+            raise SettingError(
+                f"--vs {vs} needs the source model of {artifact}", way_out="--model MODEL.onnx"
+            )
+        path, source, compiled = artifact, model, None
+    else:
+        with show.working(f"compiling {artifact.name}") as progress:
+            compiled = api.compile(artifact, target, shapes=shapes, progress=progress)
+        path, source = compiled.path, artifact
+    found = []
+    for count in counts:
+        with api.open(path, threads=count or cores()) as opened:
+            feeds = feeds_of(opened, input or ["random"], inputs)
+            times = (seconds, warmup)
+            found.append(_measure(opened, count or cores(), feeds, source if vs else None, times))
+            if per_layer:
+                found[-1]["layers"] = _layers(opened, feeds)
+    document = {"model": str(artifact), "vs": vs, "results": found}
+    if json:
+        show.as_json(document)
+    else:
+        _print(document)
+
+
+def is_artifact(path: Path) -> bool:
+    """Whether the file is a library; what cannot be read is told by whoever opens it."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"\x7fELF" or path.suffix == ".so"
+    except OSError:
+        return path.suffix == ".so"
+
+
+def _measure(
+    model: CompiledModel,
+    threads: int,
+    feeds: dict[str, Any],
+    source: Path | None,
+    times: tuple[float, float],
+) -> dict[str, Any]:
+    from armlet.measure import in_turns, statistics
+
+    if source is None:
+        seconds, warmup = times
+        alone = model.benchmark(feeds, seconds=seconds, warmup=warmup)
+        return {"threads": threads, "armlet": statistics(alone.seconds)}
+    ours, theirs, apart = in_turns(model, source, feeds, threads, *times)
+    ratio = statistics(ours)["median"] / statistics(theirs)["median"]
+    return {
+        "threads": threads,
+        "armlet": statistics(ours),
+        "onnxruntime": statistics(theirs),
+        "ratio": ratio,
+        "relative_error": max((d.relative for d in apart), default=0.0),
+    }
+
+
+def _layers(model: CompiledModel, feeds: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every task, the slowest first."""
+    manifest = model.manifest
+    columns = manifest["task_columns"]
+    entries = model.profile(feeds)
+    whole = sum(e.seconds for e in entries) or 1.0
+    rows = []
+    for entry, values in zip(entries, manifest["task_rows"], strict=True):
+        task = dict(zip(columns, values, strict=True))
+        flops = 2 * task["macs"] / entry.seconds if entry.seconds else 0.0
+        rows.append(
+            {
+                "layer": entry.source,
+                "value": entry.value,
+                "operators": task["operators"],
+                "template": entry.template,
+                "seconds": entry.seconds,
+                "share": entry.seconds / whole,
+                "macs": task["macs"],
+                "gflops": flops / 1e9,
+                "threads": entry.threads,
+            }
+        )
+    return sorted(rows, key=lambda row: -row["seconds"])
+
+
+def _print(document: dict[str, Any]) -> None:
+    columns = ("median", "p90", "p99", "min")
+    rows = []
+    for result in document["results"]:
+        for who in ("armlet", "onnxruntime"):
+            if who in result:
+                times = [show.milliseconds(result[who][c]) for c in columns]
+                ratio = f"{result['ratio']:.3f}" if who == "armlet" and "ratio" in result else ""
+                rows.append([who, result["threads"], *times, result[who]["runs"], ratio])
+    last = [">ratio"] if document["vs"] else []
+    show.table(
+        ["", ">threads", *(f">{c}" for c in columns), ">runs", *last],
+        [row if last else row[:-1] for row in rows],
+    )
+    for result in document["results"]:
+        if "relative_error" in result:
+            print(
+                f"{result['threads']} threads: answers differ by at most "
+                f"{result['relative_error']:.2g} of the range"
+            )
+        if "layers" in result:
+            _print_layers(result)
+
+
+def _print_layers(result: dict[str, Any]) -> None:
+    show.table(
+        ["layer", "operators", "template", ">time", ">share", ">GFLOP/s"],
+        [
+            (
+                row["layer"] or row["value"],
+                row["operators"],
+                row["template"],
+                f"{row['seconds'] * 1e6:.1f} us",
+                f"{row['share']:.1%}",
+                f"{row['gflops']:.1f}" if row["macs"] else "",
+            )
+            for row in result["layers"]
+        ],
+        title=f"layers on {result['threads']} threads, slowest first",
+    )

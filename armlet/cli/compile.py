@@ -1,0 +1,104 @@
+"""``armlet compile``: a model's file to one shared library, compared with its source."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import show
+from .options import (
+    Data,
+    DumpPasses,
+    Json,
+    Shapes,
+    Target,
+    Tolerance,
+    check_tolerance,
+    named,
+    read_arrays,
+    shapes_of,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from armlet.artifact import CompiledModel
+
+
+def compile(
+    model: Annotated[Path, typer.Argument(help="The model's file.", metavar="MODEL")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="M.so", help="Where to write the artifact.")
+    ],
+    target: Target = "host",
+    shape: Shapes = None,
+    data: Data = None,
+    tolerance: Tolerance = 1e-4,
+    dump_passes: DumpPasses = None,
+    json: Json = False,
+) -> None:
+    """Compiles a model and compares its answers with the source's before writing it."""
+    from armlet.compiler.link.publish import check_writable
+
+    shapes, tolerance = shapes_of(shape), check_tolerance(tolerance)
+    arrays = read_arrays(data) if data else None
+    check_writable(output)
+
+    from armlet import api
+
+    begun = time.perf_counter()
+    with show.working(f"compiling {model.name}") as progress:
+        module = api.load(model, shapes)
+        inputs = [p.name for p in module.main.params]
+        samples = named(arrays, inputs, data) if data and arrays is not None else None
+        made = api.compile(
+            module, target, data=samples, tolerance=tolerance, progress=progress, dump=dump_passes
+        )
+        made.save(output)
+    found = summary(made, output, time.perf_counter() - begun)
+    if json:
+        show.as_json(found)
+    else:
+        _print(found)
+
+
+def summary(model: CompiledModel, output: Path, seconds: float) -> dict[str, Any]:
+    """What there is to say of an artifact just made."""
+    manifest = model.manifest
+    total = output.stat().st_size
+    return {
+        "output": str(output),
+        "target": manifest["target"],
+        "seconds": round(seconds, 3),
+        "bytes": total,
+        "weight_bytes": manifest["constant_bytes"],
+        "code_bytes": total - manifest["constant_bytes"],
+        "arena_bytes": manifest["arena_bytes"],
+        "kernels": len(manifest["kernels"]),
+        "tasks": manifest["tasks"],
+        "macs": manifest["macs"],
+        "verified_by": manifest["verified_by"],
+        "outputs": [
+            {"name": d.name, "absolute_error": d.absolute, "relative_error": d.relative}
+            for d in model.differences
+        ],
+    }
+
+
+def _print(found: dict[str, Any]) -> None:
+    whole, code, weights = (show.size(found[k]) for k in ("bytes", "code_bytes", "weight_bytes"))
+    show.pairs(
+        [
+            ("wrote", f"{found['output']} for {found['target']} in {found['seconds']:.1f} s"),
+            ("size", f"{whole}: {code} of code and tables, {weights} of weights"),
+            ("arena", show.size(found["arena_bytes"])),
+            ("kernels", f"{found['kernels']} for {found['tasks']} tasks"),
+            ("MACs", show.number(found["macs"])),
+        ]
+    )
+    for output in found["outputs"]:
+        print(
+            f"output {output['name']}: largest error {output['absolute_error']:.3g}, "
+            f"{output['relative_error']:.2g} of the range, against {found['verified_by']}"
+        )

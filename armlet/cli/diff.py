@@ -1,0 +1,101 @@
+"""``armlet diff``: an artifact against its source model, layer by layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import show
+from .options import Data, Json, Shapes, Target, Tolerance, check_tolerance, named, read_arrays
+from .options import shapes_of as parse_shapes
+
+
+def diff(
+    model: Annotated[Path, typer.Argument(help="The source model.", metavar="MODEL")],
+    artifact: Annotated[
+        Path | None,
+        typer.Argument(help="Compiled from it; made if not given.", metavar="[M.so]"),
+    ] = None,
+    shape: Shapes = None,
+    data: Data = None,
+    target: Target = "host",
+    tolerance: Tolerance = 1e-4,
+    all: Annotated[bool, typer.Option("--all", help="Show every layer, in order.")] = False,
+    json: Json = False,
+) -> None:
+    """Compares a compiled model with its source, layer by layer.
+
+    Exit status 1 if a layer differs.
+    """
+    shapes, tolerance = parse_shapes(shape), check_tolerance(tolerance)
+    arrays = read_arrays(data) if data else None
+
+    from armlet import api
+    from armlet.compiler.build import build
+    from armlet.layers import compare_layers
+    from armlet.reference import reference_of
+    from armlet.targets import target as target_of
+
+    if artifact is not None:
+        compiled = api.open(artifact)
+        shapes = {i.name: i.shape for i in compiled.inputs if i.shape} | shapes
+        module = api.load(model, shapes)
+    else:
+        with show.working(f"compiling {model.name}") as progress:
+            module = api.load(model, shapes)
+            # not verified: what is wrong is shown by layer below
+            compiled = api.linked(build(module, target_of(target), progress))
+    feeds: dict[str, Any] = {**compiled.example_inputs()}
+    if data and arrays is not None:
+        feeds |= named(arrays, [i.name for i in compiled.inputs], data)
+    reference = reference_of(module)
+    layers = compare_layers(compiled, reference, feeds, tolerance)
+    bad = [layer for layer in layers if layer.flagged]
+    if json:
+        first = bad[0].as_dict() if bad else None
+        show.as_json(
+            {
+                "model": str(model),
+                "reference": reference.name,
+                "tolerance": tolerance,
+                "first_different": first,
+                "layers": [layer.as_dict() for layer in layers],
+            }
+        )
+    else:
+        _print(layers, all, reference.name)
+    raise typer.Exit(1 if bad else 0)
+
+
+#: layers shown unless all are asked for
+_SHOWN = 20
+
+
+def _print(layers: list[Any], all: bool, reference: str) -> None:
+    bad = [layer for layer in layers if layer.flagged]
+    if bad:
+        print(f"first difference: layer {bad[0].source!r}, {bad[0].difference}")
+    shown = layers if all else sorted(layers, key=lambda la: -la.difference.relative)[:_SHOWN]
+    show.table(
+        ["value", "layer", "kind", ">largest error", ">of the range", ">allowed", ""],
+        [
+            (
+                layer.difference.name,
+                layer.source,
+                layer.kind,
+                layer.difference.mismatch or f"{layer.difference.absolute:.3g}",
+                f"{layer.difference.relative:.2g}",
+                f"{layer.allowed:.2g}",
+                "DIFFERS" if layer.flagged else "",
+            )
+            for layer in shown
+        ],
+        title="all layers, in order" if all else "worst first",
+    )
+    inner = sum(layer.kind == "layer" for layer in layers)
+    print(
+        f"{inner} layers and {len(layers) - inner} outputs compared with {reference}: "
+        + (f"{len(bad)} differ" if bad else "none differs")
+    )

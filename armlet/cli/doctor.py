@@ -1,0 +1,193 @@
+"""``armlet doctor``: whether this machine has what compiling and running need."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from armlet import settings
+from armlet.errors import ArmletError
+
+from . import show
+from .options import Json
+
+OLDEST_PYTHON = (3, 10)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``status``: ok, "note" where nothing is wrong but something is less good, or "bad"."""
+
+    what: str
+    status: str
+    text: str
+    way_out: str = ""
+
+
+def doctor(
+    show_settings: Annotated[
+        bool, typer.Option("--settings", help="Print the ARMLET_* settings and leave.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Checks Python, packages, the C toolchain, the CPU and the cache.
+
+    Exit status 1 if something is missing or does not work.
+    """
+    if show_settings:
+        return _settings(json)
+    findings = [_examine(what, look) for what, look in EXAMINATIONS.items()]
+    healthy = all(f.status != "bad" for f in findings)
+    if json:
+        show.as_json({"healthy": healthy, "findings": [asdict(f) for f in findings]})
+    else:
+        show.table(["", "status", "found"], [(f.what, f.status, f.text) for f in findings])
+        for f in findings:
+            if f.way_out:
+                print(f"{f.what}: way out: {f.way_out}")
+    raise typer.Exit(0 if healthy else 1)
+
+
+def _settings(json: bool) -> None:
+    rows = [(s.name, str(s.value), s.default_text, s.help) for s in settings.ALL]
+    if json:
+        keys = ("name", "value", "default", "help")
+        show.as_json([dict(zip(keys, row)) for row in rows])
+    else:
+        show.table(["setting", "value", "default", "meaning"], rows)
+
+
+def _examine(what: str, look: Callable[[], Finding]) -> Finding:
+    """A finding, whatever happens: a doctor must not fall ill."""
+    try:
+        return look()
+    except ArmletError as error:
+        return Finding(what, "bad", f"{error.id}: {error.what}", error.way_out)
+    except Exception as error:
+        return Finding(what, "bad", f"{type(error).__name__}: {error}")
+
+
+# -- what is examined -----------------------------------------------------------------------------
+
+
+def _python() -> Finding:
+    found = platform.python_version()
+    if sys.version_info >= OLDEST_PYTHON:
+        return Finding("python", "ok", f"{found}, {sys.executable}")
+    return Finding("python", "bad", found, "install Python 3.10 or newer")
+
+
+def _pins() -> dict[str, str]:
+    """Packages that are pinned exactly, by what armlet's own metadata says."""
+    found = {}
+    for line in metadata.requires("armlet") or ():
+        name, equals, version = line.partition(";")[0].strip().partition("==")
+        if equals and "extra" not in line:
+            found[name] = version
+    return found
+
+
+def _tvm() -> Finding:
+    wrong = []
+    pins = _pins()
+    for name, wanted in pins.items():
+        found = metadata.version(name)
+        if found != wanted:
+            wrong.append(f"{name}=={wanted}")
+    text = ", ".join(f"{name} {metadata.version(name)}" for name in pins)
+    if wrong:
+        return Finding("tvm", "bad", text, f"python -m pip install {' '.join(wrong)}")
+    from tvm.target import codegen
+
+    return Finding("tvm", "ok", f"{text}, LLVM {codegen.llvm_version_major()}")
+
+
+def _toolchain() -> Finding:
+    """Compiles, links, loads and calls a tiny C file."""
+    import ctypes
+
+    from armlet.compiler.link import toolchain
+
+    with tempfile.TemporaryDirectory(prefix="armlet-doctor-") as name:
+        folder = Path(name)
+        (folder / "tiny.c").write_text("int tiny(int x) { return 3 * x; }\n")
+        toolchain.run("compiling", ["clang", "-fPIC", "-c", "tiny.c", "-o", "tiny.o"], folder)
+        toolchain.run("linking", ["ld.lld", "-shared", "tiny.o", "-o", "tiny.so"], folder)
+        if ctypes.CDLL(str(folder / "tiny.so")).tiny(14) != 42:
+            return Finding("toolchain", "bad", "its code computes something else")
+    return Finding("toolchain", "ok", f"ziglang {toolchain.version()} compiles and links")
+
+
+def _onnxruntime() -> Finding:
+    try:
+        return Finding("onnxruntime", "ok", metadata.version("onnxruntime"))
+    except metadata.PackageNotFoundError:
+        text = "not installed: answers are compared with NumPy's, which is slower"
+        return Finding("onnxruntime", "note", text, "python -m pip install 'armlet[verify]'")
+
+
+def _cpu() -> Finding:
+    from armlet.targets import NAMED, cores, cpu_flags
+
+    fitting = [t.name for t in NAMED.values() if cpu_flags().issuperset(t.features)]
+    text = f"{platform.machine()}, {cores()} cores; runs {', '.join(fitting) or 'no known target'}"
+    others = [name for name in NAMED if name not in fitting]
+    more = f"; not {', '.join(others)}" if others else ""
+    return Finding("cpu", "ok" if fitting else "bad", text + more)
+
+
+def _cache() -> Finding:
+    folder = settings.CACHE.value
+    way_out = "set ARMLET_CACHE to a folder that can be written; without one, nothing is kept"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        text = f"{folder} cannot be written: {error.strerror or error}"
+        return Finding("cache", "note", text, way_out)
+    files = [Path(at) / f for at, _, names in os.walk(folder) for f in names]
+    total = sum(f.stat().st_size for f in files if f.exists())
+    return Finding("cache", "ok", f"{folder}: {show.size(total)} in {len(files)} files")
+
+
+def _end_to_end() -> Finding:
+    """Compiles y = relu(x @ w) and runs it: what is left to go wrong, goes wrong here."""
+    import numpy as np
+
+    from armlet import api
+    from armlet.compiler.ir import Builder, Module, TensorType, Var
+    from armlet.compiler.ops.activation import Relu
+    from armlet.compiler.ops.matmul import MatMul
+
+    b = Builder(source="tiny")
+    x = Var("x", TensorType((2, 8)))
+    w = b.const(np.linspace(-1, 1, 32, dtype=np.float32).reshape(8, 4), "w")
+    product = b.call(MatMul(), x, w)
+    y = b.call(Relu(), product)
+    made: Any = api.compile(Module(b.function([x], [y]), ("y",)))
+    with made:
+        report = made.selftest()
+    if not report.passed:
+        return Finding("compile", "bad", "a tiny model's self-test fails")
+    return Finding("compile", "ok", f"a tiny model compiles and runs for {made.manifest['target']}")
+
+
+EXAMINATIONS: dict[str, Callable[[], Finding]] = {
+    "python": _python,
+    "tvm": _tvm,
+    "toolchain": _toolchain,
+    "onnxruntime": _onnxruntime,
+    "cpu": _cpu,
+    "cache": _cache,
+    "compile": _end_to_end,
+}

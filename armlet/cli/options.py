@@ -1,0 +1,191 @@
+"""What several verbs share: option types, and reading shapes and arrays from options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from armlet.errors import InputError, SettingError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from armlet.artifact import CompiledModel, TensorInfo
+
+    Arrays = dict[str, np.ndarray]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shape",
+        metavar="NAME=1x3x48x320",
+        help="Shape of an input to compile for; may be given for several inputs.",
+    ),
+]
+Target = Annotated[
+    str, typer.Option(help="What to compile for: 'host', or a name (`armlet doctor` lists them).")
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Sample inputs for comparing: .npz by name, or .npy for a model of one input.",
+    ),
+]
+Tolerance = Annotated[
+    float, typer.Option(help="Largest error, relative to the largest magnitude of the output.")
+]
+DumpPasses = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Write the model after every stage of the compiler to this folder."
+    ),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="NAME=FILE.npy|random|zeros",
+        help="An input; without NAME=, the only one, or (random, zeros) all that are left.",
+    ),
+]
+InputFile = Annotated[
+    Path | None, typer.Option("--inputs", metavar="FILE.npz", help="Inputs by name.")
+]
+FILLERS = ("random", "zeros")
+
+
+def shapes_of(texts: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
+    """``["x=1x3x48x320"]`` -> ``{"x": (1, 3, 48, 320)}``."""
+    found: dict[str, tuple[int, ...]] = {}
+    for text in texts or ():
+        # names may hold "=", shapes never do
+        name, _, shape = text.rpartition("=")
+        try:
+            sizes = tuple(int(size) for size in shape.replace(",", "x").split("x"))
+        except ValueError:
+            sizes = ()
+        if not name or not sizes:
+            raise SettingError(f"--shape {text!r} is no shape", way_out="--shape NAME=1x3x48x320")
+        if name in found:
+            raise SettingError(f"--shape is given twice for {name!r}", way_out="give it once")
+        found[name] = sizes
+    return found
+
+
+def check_tolerance(tolerance: float) -> float:
+    if not 0 <= tolerance < float("inf"):
+        raise SettingError(
+            f"--tolerance {tolerance} is not possible", way_out="a small number such as 1e-4"
+        )
+    return tolerance
+
+
+def counts_of(option: str, text: str) -> list[int]:
+    """``"1,2"`` -> ``[1, 2]``."""
+    parts = text.split(",")
+    if not all(p.strip().isdigit() and int(p) > 0 for p in parts):
+        raise SettingError(
+            f"{option} {text!r} is no list of counts", way_out=f"for example {option} 1,2"
+        )
+    return [int(p) for p in parts]
+
+
+# -- arrays ---------------------------------------------------------------------------------------
+
+
+def read_arrays(path: Path) -> np.ndarray | Arrays:
+    """The array in an .npy file, or those in an .npz file by name."""
+    import zipfile
+
+    import numpy as np
+
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        return loaded if isinstance(loaded, np.ndarray) else {k: loaded[k] for k in loaded.files}
+    except OSError as error:
+        reason = error.strerror or "it is no .npy or .npz file"
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, MemoryError) as error:
+        reason = f"it is no .npy or .npz file, or a damaged one ({error})"
+    raise InputError(
+        f"arrays cannot be read: {reason}",
+        where=str(path),
+        way_out="write it with numpy.save or numpy.savez",
+    )
+
+
+def named(
+    arrays: np.ndarray | Mapping[str, np.ndarray], inputs: Sequence[str], path: Path
+) -> Arrays:
+    """Arrays by name; a lone one belongs to the only input."""
+    if isinstance(arrays, dict):
+        return arrays
+    return {_only(inputs, path): arrays}  # type: ignore[dict-item]
+
+
+def _only(inputs: Sequence[str], what: object) -> str:
+    if len(inputs) != 1:
+        raise InputError(
+            f"{what} is given without a name, and the model has {len(inputs)} inputs",
+            way_out=f"name it, one of {', '.join(inputs)}",
+        )
+    return inputs[0]
+
+
+def split(text: str, inputs: Sequence[str]) -> tuple[str, str]:
+    """``NAME=VALUE`` -> (name, value), the name of the only input where none is given."""
+    for name in inputs:
+        if text.startswith(f"{name}="):
+            return name, text[len(name) + 1 :]
+    name, equals, value = text.partition("=")
+    return (name, value) if equals else (_only(inputs, text), text)
+
+
+def filled(info: TensorInfo, index: int, how: str) -> np.ndarray:
+    """An input of random numbers (those of the self-test) or zeros."""
+    import numpy as np
+
+    from armlet.compiler.link.selftest import random_array
+
+    if how == "zeros":
+        return np.zeros(info.shape, info.dtype)
+    return random_array(info.dtype, info.shape, index)
+
+
+def feeds_of(
+    model: CompiledModel, texts: Iterable[str] | None, file: Path | None
+) -> dict[str, Any]:
+    """The inputs that ``--input`` and ``--inputs`` give; what is missing is not their matter."""
+    names = [i.name for i in model.inputs]
+    given: dict[str, Any] = named(read_arrays(file), names, file) if file else {}
+    rest = ""
+    for text in texts or ():
+        if text in FILLERS:
+            rest = text
+            continue
+        name, value = split(text, names)
+        if value in FILLERS and name in names:
+            index = names.index(name)
+            given[name] = filled(model.inputs[index], index, value)
+        else:
+            given[name] = _lone(read_arrays(Path(value)), name, value)
+    for index, info in enumerate(model.inputs):
+        if rest and info.name not in given:
+            given[info.name] = filled(info, index, rest)
+    return given
+
+
+def _lone(arrays: np.ndarray | Arrays, name: str, file: str) -> np.ndarray:
+    if not isinstance(arrays, dict):
+        return arrays
+    if name not in arrays:
+        raise InputError(
+            f"there is no array {name!r} in it",
+            where=file,
+            way_out=f"it has {', '.join(arrays) or 'none'}",
+        )
+    return arrays[name]

@@ -1,0 +1,93 @@
+"""An artifact's values against the source model's, as the artifact computes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from armlet.artifact import CompiledModel
+from armlet.compare import Difference, allowances, difference
+from armlet.compiler.ops.blocked import unpack_array
+from armlet.errors import InputError
+from armlet.reference import Reference
+
+
+@dataclass(frozen=True)
+class LayerDifference:
+    """One value that both have; ``kind`` is "layer" or "output"."""
+
+    source: str
+    kind: str
+    difference: Difference
+    #: what the relative error may be
+    allowed: float
+
+    @property
+    def flagged(self) -> bool:
+        return not self.difference.within(self.allowed)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "value": self.difference.name,
+            **{k: v for k, v in asdict(self.difference).items() if k != "name"},
+            "layer": self.source,
+            "kind": self.kind,
+            "allowed": self.allowed,
+            "flagged": self.flagged,
+        }
+
+
+def plain(name: str, data: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """A value in the layout of the source model: blocked channels in their place again."""
+    if "@" in name and data.ndim == 5 and right.ndim == 4:
+        return unpack_array(data, right.shape[1])
+    return data
+
+
+def _allowed(right: np.ndarray, tolerance: float) -> float:
+    if right.dtype.kind != "f":
+        return 0.0
+    return max(tolerance, float(np.finfo(right.dtype).eps))
+
+
+def compare_layers(
+    model: CompiledModel,
+    reference: Reference,
+    feeds: Mapping[str, np.ndarray],
+    tolerance: float,
+) -> list[LayerDifference]:
+    """Every inner value that the source model has too, in order of computation, then the outputs.
+
+    Outputs are allowed what ``compare.allowances`` says, inner values ``tolerance`` of their
+    own range.
+    """
+    outputs = reference.run(feeds)
+    missing = [o.name for o in model.outputs if o.name not in outputs]
+    if missing:
+        raise InputError(
+            f"the source model has no output {missing[0]!r}: the artifact is of another model",
+            where=str(model.path),
+        )
+    outputs = {o.name: outputs[o.name] for o in model.outputs}
+    inner = reference.values(feeds, {t.value.split("@")[0] for t in model.tasks})
+    found: list[LayerDifference] = []
+    sources = iter([t.source for t in model.tasks])
+
+    def observe(name: str, data: np.ndarray) -> None:
+        source, base = next(sources), name.split("@")[0]
+        if base not in inner or base in outputs:
+            return
+        right = inner[base]
+        apart = difference(base, right, plain(name, data, right))
+        found.append(LayerDifference(source, "layer", apart, _allowed(right, tolerance)))
+
+    with model.observe(observe):
+        results = model.run(feeds)
+    allowed = allowances(reference, feeds, outputs, tolerance)
+    for name, right in outputs.items():
+        apart = difference(name, right, results[name])
+        found.append(LayerDifference("", "output", apart, allowed[name]))
+    return found

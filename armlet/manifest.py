@@ -1,0 +1,59 @@
+"""What an artifact says of itself: JSON that ``armlet_manifest`` returns.
+
+Names of layers and templates are not repeated here: tasks are in the order of the profile's
+entries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import armlet
+from armlet.compiler.build import Build
+from armlet.compiler.ir import Const
+from armlet.compiler.link.elf import code_bytes
+from armlet.compiler.lower.group import Group
+
+
+def manifest(made: Build, verified_by: str) -> dict[str, Any]:
+    """``verified_by`` names whoever gave the answers that the artifact was compared with."""
+    plan = made.plan
+    return {
+        "armlet": armlet.__version__,
+        "target": made.target.name,
+        "features": list(made.target.features),
+        "source": _source(made),
+        "macs": sum(g.macs for g in made.groups),
+        "parameters": sum(c.data.size for c in made.module.main.constants),
+        "arena_bytes": plan.arena_bytes,
+        "arena_lower_bound": plan.arena_lower_bound,
+        "constant_bytes": plan.constant_bytes,
+        "kernels": [
+            {"template": k.template, "code_bytes": code_bytes(k.object), "scratch_bytes": k.scratch}
+            for k in plan.kernels
+        ],
+        "tasks": len(plan.tasks),
+        "task_columns": ["kernel", "macs", "weight_bytes", "operators"],
+        "task_rows": [
+            [task.kernel, group.macs, _weight_bytes(group), group.op_names]
+            for task, group in zip(plan.tasks, made.groups, strict=True)
+        ],
+        "verified_by": verified_by,
+    }
+
+
+def _weight_bytes(group: Group) -> int:
+    return sum(v.data.nbytes for v in group.inputs if isinstance(v, Const))
+
+
+def _source(made: Build) -> dict[str, Any]:
+    metadata = made.module.metadata
+    path = Path(metadata["path"]) if "path" in metadata else None
+    return {
+        "file": path.name if path else "",
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest() if path else "",
+        "format": metadata.get("format", ""),
+        "opset": dict(metadata.get("opset", {})),
+    }
