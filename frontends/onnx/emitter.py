@@ -14,7 +14,7 @@ from armlet.compiler.ir import Builder, Call, Const, Dim, Function, TensorType, 
 from armlet.compiler.ir.rewriter import remove_dead
 from armlet.compiler.ops.registry import OPERATORS
 
-from .node import FreeDimension, Unsupported
+from .node import MAX_RANK, FreeDimension, Unsupported
 
 __all__ = ["Emitter", "ops"]
 
@@ -26,6 +26,8 @@ MAX_ELEMENTS = 2**31 - 1
 
 def _checked(type: TensorType, op: str) -> TensorType:
     """The type, whose size must be within what kernels can index."""
+    if type.rank > MAX_RANK:
+        raise Unsupported(f"its result has {type.rank} axes; at most {MAX_RANK} are possible")
     static = [d for d in type.shape if not isinstance(d, Dim)]
     if any(d < 0 for d in static):
         raise TypeError(f"{op} would make a tensor of negative size, {type}")

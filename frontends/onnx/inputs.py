@@ -12,7 +12,7 @@ from armlet.compiler.ir import Dim, Dimension, TensorType
 from armlet.errors import ModelShapeError
 
 from .emitter import MAX_ELEMENTS
-from .node import Unsupported
+from .node import MAX_RANK, Unsupported
 from .tensors import dtype_of
 
 
@@ -23,6 +23,9 @@ def parameter_dtype(info: onnx.ValueInfoProto) -> str:
         raise Unsupported(f"inputs of kind {kind.removesuffix('_type')} are not supported")
     if not info.type.tensor_type.HasField("shape"):
         raise Unsupported("the model does not say how many axes this input has")
+    rank = len(info.type.tensor_type.shape.dim)
+    if rank > MAX_RANK:
+        raise Unsupported(f"it has {rank} axes; at most {MAX_RANK} are possible")
     return dtype_of(info.type.tensor_type.elem_type)
 
 

@@ -10,6 +10,9 @@ import numpy as np
 
 from armlet.compiler.ir import Const, Dim, Value, Var
 
+#: the most axes of a tensor: NumPy 1 has no more
+MAX_RANK = 32
+
 
 class Unsupported(Exception):
     """A node cannot be imported; becomes a ``Problem``."""

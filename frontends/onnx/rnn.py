@@ -115,6 +115,8 @@ class Recurrence:
             raise Unsupported(f"weights {r.type} do not fit the direction {direction!r}")
         if hidden_size not in (None, self.hidden):
             raise Unsupported(f"{hidden_size} for weights {r.type}", attribute="hidden_size")
+        if self.steps == 0:
+            raise Unsupported("the sequence is empty")
         if self.steps > MAX_STEPS:
             raise Unsupported(
                 f"{self.steps} steps; sequences of at most {MAX_STEPS} are unrolled",

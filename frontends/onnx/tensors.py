@@ -10,7 +10,7 @@ import onnx
 
 from armlet.errors import ExternalDataError, ModelFileError
 
-from .node import Unsupported
+from .node import MAX_RANK, Unsupported
 
 _T = onnx.TensorProto
 
@@ -63,6 +63,8 @@ class Tensors:
         shape = tuple(tensor.dims)
         if any(d < 0 for d in shape):
             raise self._error(name, f"has a negative size: {list(shape)}")
+        if len(shape) > MAX_RANK:
+            raise self._error(name, f"has {len(shape)} axes; at most {MAX_RANK} are possible")
         count = math.prod(shape)
         if tensor.data_location == _T.EXTERNAL:
             data = self._external(tensor, name, count * dtype.itemsize).view(dtype)

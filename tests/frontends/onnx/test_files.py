@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import random as dice
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -362,12 +362,36 @@ def _mutated(data: bytes, seed: int) -> bytes:
     return bytes(mutable)
 
 
+def many_operators() -> onnx.ModelProto:
+    """A small model with attributes, constants and subgraphs of many kinds."""
+    branch = helper.make_graph(
+        [node("Relu", "r", "inner")], "b", [], [helper.make_empty_tensor_value_info("inner")]
+    )
+    nodes = [
+        node("Resize", "x _ scales", "a", mode="linear"),
+        node("Slice", "a one two axes", "s"),
+        node("Split", "s", "p q", axis=3, num_outputs=2),
+        node("Pad", "p pads", "r", mode="reflect"),
+        node("If", "true", "i", then_branch=branch, else_branch=branch),
+        node("Reshape", "i rows", "m"),
+        node("Transpose", "m", "t", perm=[1, 0, 2]),
+        node("LSTM", "t w k", "y h c", hidden_size=2, direction="forward"),
+        node("Einsum", "h h", "e", equation="dbh,dbk->hk"),
+        node("Clip", "e low", "z"),
+    ]
+    constants = {
+        "scales": np.array([1, 1, 2, 2], "f"), "one": np.array([0]), "two": np.array([2]),
+        "axes": np.array([2]), "pads": np.array([0, 0, 0, 1, 0, 0, 0, 1]), "true": np.array(True),
+        "rows": np.array([0, -1, 4]), "w": random(1, 8, 4), "k": random(1, 8, 2),
+        "low": np.float32(0),
+    }  # fmt: skip
+    return model(nodes, [info("x", [1, 2, 2, 2])], "y z", constants, 18)
+
+
 def _fuzz(seeds: range, path: Path) -> None:
-    proto = sound()
-    _set_weights(proto, raw_data=bytes(432))
-    data = proto.SerializeToString()
+    models = [sound().SerializeToString(), many_operators().SerializeToString()]
     for seed in seeds:
-        path.write_bytes(_mutated(data, seed))
+        path.write_bytes(_mutated(models[seed % 2], seed))
         try:
             frontends.load(path)
         except InternalError as error:
