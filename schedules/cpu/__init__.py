@@ -14,6 +14,7 @@ from .conv2d_depthwise import Conv2dDepthwise
 from .conv2d_direct import Conv2dDirect
 from .generic import Generic
 from .injective import Injective
+from .matmul import MatMul
 from .reduction import Reduction
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 TEMPLATES: tuple[Template, ...] = (
     Conv2dDirect(),
     Conv2dDepthwise(),
+    MatMul(),
     Reduction(),
     Injective(),
     Generic(),

@@ -7,12 +7,13 @@ channels, or of columns). Each step of the reduction loads ``columns`` vectors, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from armlet.targets import Target
 
-from ..emit import pieces
+from ..emit import Array, Code, pieces
 
 #: instructions that a core decodes in a cycle
 DECODED = 5
@@ -56,10 +57,14 @@ def tiles(target: Target, rows: int, columns: int) -> Iterator[Tile]:
 def cycles(tile: Tile, target: Target, rows: int, columns: int, steps: int) -> float:
     """Cycles of a whole output of rows x columns vectors, with its tails and its stores."""
     total, variants = 0.0, 0
+    # vectors that do not stay in L1 from tile to tile come from L2, at a vector a cycle at best
+    panel = 4 * target.lanes * tile.columns * steps
+    fetched = 0.7 * tile.columns if panel > target.l1_bytes // 2 else 0.0
     for _, width, count in pieces(columns, tile.columns):
         for _, height, times in pieces(rows, tile.rows):
             stored = 2 * width * height + 20
-            total += count * times * (steps * step_cycles(Tile(height, width), target) + stored)
+            step = step_cycles(Tile(height, width), target) + fetched
+            total += count * times * (steps * step + stored)
             variants += 1
     # code of several variants costs compile time and instruction cache
     return total * (1 + 0.01 * variants)
@@ -67,3 +72,19 @@ def cycles(tile: Tile, target: Target, rows: int, columns: int, steps: int) -> f
 
 def best_tile(target: Target, rows: int, columns: int, steps: int) -> Tile:
     return min(tiles(target, rows, columns), key=lambda t: cycles(t, target, rows, columns, steps))
+
+
+def multiply_add(
+    code: Code,
+    acc: Array,
+    tile: Tile,
+    scalar: Callable[[int], Any],
+    vector: Callable[[int, Any], Any],
+) -> None:
+    """One step of the reduction: acc[row, column, lane] += scalar(row) * vector(column, lane)."""
+    lanes = acc.shape[-1]
+    for row in range(tile.rows):
+        for column in range(tile.columns):
+            with code.vector(lanes) as v:
+                at = (row, column, v)
+                code.store(acc, at, acc[at] + scalar(row) * vector(column, v))
