@@ -20,7 +20,7 @@ from .definitions import body_of, has_body
 from .emitter import Emitter
 from .inputs import InputShapes, parameter_dtype
 from .node import FreeDimension, Node, Operand, Symbolic, Unsupported
-from .normalize import RENAMED, normalize
+from .normalize import RENAMED, STEPS, normalize
 from .refused import reason_for
 from .registry import HANDLERS, Handler
 from .symbolic import EVALUATORS, is_arithmetic
@@ -277,6 +277,8 @@ class Importer:
         if culprits:
             if handler is not None:
                 self._check_version(handler, proto, frame)
+                if handler.operator not in STEPS:
+                    handler.bind_attributes(attributes)
             raise _NotReached(culprits[0])
         version = frame.opsets.get(domain, 1)
         operands = [v for v in resolved if not isinstance(v, Poison)]
@@ -363,7 +365,7 @@ class Importer:
     def _problem(self, operator: str, node: str, version: str, error: Unsupported) -> None:
         way_out = error.way_out
         if isinstance(error, FreeDimension):
-            way_out = self.shapes.way_out(error.dims)
+            way_out = self.shapes.way_out(error.names)
         self.problems.append(
             Problem(node, operator, version, error.reason, error.attribute, way_out)
         )

@@ -66,14 +66,15 @@ class InputShapes:
             )
         return TensorType(shape, dtype)
 
-    def way_out(self, dims: Sequence[Dim]) -> str:
-        """The options that fix free dimensions: ``--shape x=1x3xHxW with numbers for H, W``."""
+    def way_out(self, names: Sequence[str]) -> str:
+        """The options that fix free dimensions: ``--shape x=1x3x<H>x<W>``, with numbers."""
         options = []
         for name in self.inputs:
             shape = [self._dimension(name, a, d) for a, d in enumerate(self._declared(name))]
-            if any(_mentions(d, wanted) for d in shape if isinstance(d, Dim) for wanted in dims):
-                options.append(f"--shape {name}={'x'.join(map(str, shape))}")
-        return f"{' '.join(options)} with numbers for the names" if options else "--shape NAME=…"
+            if any(str(d) in names for d in shape):
+                sizes = (f"<{d}>" if isinstance(d, Dim) else str(d) for d in shape)
+                options.append(f"--shape {name}={'x'.join(sizes)}")
+        return f"{' '.join(options)}, with numbers for <…>" if options else "--shape NAME=…"
 
     def _declared(self, name: str) -> list[int | str | None]:
         """Each dimension: a size, a name, or None where it has neither."""
@@ -153,11 +154,6 @@ def _declared_dimension(dim: onnx.TensorShapeProto.Dimension) -> int | str | Non
     if dim.HasField("dim_value") and dim.dim_value not in (0, -1):
         return int(dim.dim_value)
     return dim.dim_param if dim.dim_param not in ("", "?", "-1") else None
-
-
-def _mentions(dim: Dim, wanted: Dim) -> bool:
-    """Does the expression ``wanted`` contain the name ``dim``?"""
-    return dim.text in re.findall(r"[A-Za-z_][A-Za-z0-9_.]*", wanted.text)
 
 
 def _shown(shape: Sequence[object]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Union
@@ -26,10 +27,11 @@ class FreeDimension(Unsupported):
     """A node cannot be imported until the sizes of some dimensions are given."""
 
     def __init__(self, what: str, dims: Iterable[Dim]) -> None:
-        self.dims = tuple(dict.fromkeys(dims))
-        shown = ", ".join(map(str, self.dims))
-        plural = "s" if len(self.dims) > 1 else ""
-        super().__init__(f"{what} the free dimension{plural} {shown}")
+        found = [name for dim in dims for name in re.findall(r"[A-Za-z_][A-Za-z0-9_.]*", dim.text)]
+        #: the free dimensions of the inputs, of which ``dims`` are made
+        self.names = tuple(dict.fromkeys(found))
+        plural = "s" if len(self.names) > 1 else ""
+        super().__init__(f"{what} the free dimension{plural} {', '.join(self.names)}")
 
 
 @dataclass(frozen=True, eq=False)

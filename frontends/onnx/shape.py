@@ -78,6 +78,9 @@ def squeeze(b: Emitter, data: Value, axes: Const | None = None) -> Value:
         gone = tuple(a for a, d in enumerate(shape) if d == 1)
     else:
         gone = b.axes(dimensions(axes), len(shape))
+    free = [d for a in gone if isinstance(d := shape[a], Dim)]
+    if free:
+        raise FreeDimension("whether an axis may vanish depends on", free)
     if any(shape[a] != 1 for a in gone):
         raise Unsupported(f"axes {list(gone)} of {data.type} are not all 1", attribute="axes")
     return b.reshape(data, (d for a, d in enumerate(shape) if a not in gone))

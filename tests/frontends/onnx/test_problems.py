@@ -26,6 +26,7 @@ def troubled() -> onnx.ModelProto:
         node("LeakyRelu", "x", "l", name="leaky", slope=0.5),
         node("HardSwish", "x", "h", name="swish"),
         node("Gelu", "best", "g", name="gelu"),
+        node("Elu", "best", "e", name="elu", beta=1.0),
         node("Add", "h x", "y"),
         node("Gemm", "x w", "z", name="gemm"),
     ]
@@ -37,14 +38,14 @@ def test_all_problems_are_raised_at_once(troubled: onnx.ModelProto) -> None:
     with pytest.raises(UnsupportedModelError) as caught:
         load(troubled)
     problems = {p.node: p for p in caught.value.problems}
-    assert list(problems) == ["top", "leaky", "gelu"]
+    assert list(problems) == ["top", "leaky", "gelu", "elu"]
     assert problems["top"].operator == "TopK"
     assert problems["top"].version == "ai.onnx 14"
     assert problems["top"].way_out
     assert problems["leaky"].attribute == "slope"
     assert "opset 20" in problems["gelu"].reason
     text = str(caught.value)
-    assert "the model has 3 problems" in text
+    assert "the model has 4 problems" in text
     assert "LeakyRelu (ai.onnx 14) 'leaky', attribute slope: the attribute is unknown" in text
 
 
@@ -57,11 +58,12 @@ def test_check_tells_the_fate_of_every_node(troubled: onnx.ModelProto) -> None:
         "leaky": Status.UNSUPPORTED,
         "swish": Status.NATIVE,
         "gelu": Status.UNSUPPORTED,
+        "elu": Status.UNSUPPORTED,
         "y": Status.NATIVE,
         "gemm": Status.NATIVE,
     }
     assert not report.supported
-    assert report.counts() == {"native": 4, "unsupported": 3, "not reached": 1}
+    assert report.counts() == {"native": 4, "unsupported": 4, "not reached": 1}
     json.dumps(report.as_dict())
 
 

@@ -127,6 +127,8 @@ def test_arithmetic_on_free_dimensions_reaches_the_reshape() -> None:
         ([node("Shape", "x", "s"), node("Cast", "s", "f", to=1), node("Sqrt", "f", "y")], {}),
         ([node("Shape", "x", "s"), node("ConstantOfShape", "s", "y")], {}),
         ([node("Shape", "x", "y")], {}),
+        ([node("MaxPool", "x", "p", kernel_shape=[3, 3], strides=[2, 2]), node("Shape", "p", "y")],
+         {}),
     ],
 )  # fmt: skip
 def test_what_depends_on_a_free_dimension_says_how_to_fix_it(nodes, constants) -> None:
@@ -135,7 +137,7 @@ def test_what_depends_on_a_free_dimension_says_how_to_fix_it(nodes, constants) -
         load(proto)
     (problem,) = caught.value.problems
     assert "free dimension" in problem.reason
-    assert problem.way_out == "--shape x=1x3xHxW with numbers for the names"
+    assert problem.way_out == "--shape x=1x3x<H>x<W>, with numbers for <…>"
     load(proto, {"x": (1, 3, 8, 8)})
 
 
