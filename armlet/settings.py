@@ -18,10 +18,9 @@ T = TypeVar("T")
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError("must not be negative")
-    return number
+    if not text.strip().isdecimal():
+        raise ValueError("it must be a whole number from 0")
+    return int(text)
 
 
 def _default_cache() -> Path:

@@ -48,7 +48,7 @@ def load(key: str) -> Kernel | None:
     """The kernel of that key, if a readable one is kept."""
     try:
         kernel = pickle.loads(_path(key).read_bytes())
-    except (OSError, pickle.UnpicklingError, EOFError, AttributeError, ImportError):
+    except Exception:  # a damaged pickle may raise anything
         return None
     return kernel if isinstance(kernel, Kernel) and kernel.key == key else None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import struct
 import sys
 from typing import Any, BinaryIO
@@ -31,6 +32,8 @@ def receive(stream: BinaryIO) -> Any:
 
 def main() -> None:
     """Answers (group, target, key) with a kernel or with the error."""
+    # Ctrl-C reaches the whole group of processes; the caller deals with it and ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints must not mix with the answers
     from armlet.errors import ArmletError
