@@ -25,8 +25,12 @@ def bench(
     threads: Annotated[
         str, typer.Option(metavar="1,2", help="Numbers of threads; without it, every CPU.")
     ] = "",
-    seconds: Annotated[float, typer.Option(help="Time to measure for, each.", min=0)] = 2.0,
-    warmup: Annotated[float, typer.Option(help="Seconds of running before.", min=0)] = 0.3,
+    seconds: Annotated[
+        float, typer.Option(metavar="S", help="Time to measure for, each.", min=0)
+    ] = 2.0,
+    warmup: Annotated[
+        float, typer.Option(metavar="S", help="Time of running before.", min=0)
+    ] = 0.3,
     input: Inputs = None,
     inputs: InputFile = None,
     per_layer: Annotated[bool, typer.Option("--per-layer", help="Also by layer.")] = False,
@@ -35,7 +39,8 @@ def bench(
         typer.Option(metavar="onnxruntime", help="Measure this too, in turns with armlet."),
     ] = None,
     model: Annotated[
-        Path | None, typer.Option(help="The source model, for --vs and an artifact.")
+        Path | None,
+        typer.Option(metavar="MODEL", help="The source model, for --vs and an artifact."),
     ] = None,
     shape: Shapes = None,
     target: Target = "host",

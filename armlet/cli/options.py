@@ -27,7 +27,10 @@ Shapes = Annotated[
     ),
 ]
 Target = Annotated[
-    str, typer.Option(help="What to compile for: 'host', or a name (`armlet doctor` lists them).")
+    str,
+    typer.Option(
+        metavar="NAME", help="What to compile for: 'host', or a name (`armlet doctor` lists them)."
+    ),
 ]
 Data = Annotated[
     Path | None,
@@ -37,7 +40,10 @@ Data = Annotated[
     ),
 ]
 Tolerance = Annotated[
-    float, typer.Option(help="Largest error, relative to the largest magnitude of the output.")
+    float,
+    typer.Option(
+        metavar="X", help="Largest error, relative to the largest magnitude of the output."
+    ),
 ]
 DumpPasses = Annotated[
     Path | None,
@@ -56,6 +62,7 @@ Inputs = Annotated[
 InputFile = Annotated[
     Path | None, typer.Option("--inputs", metavar="FILE.npz", help="Inputs by name.")
 ]
+Threads = Annotated[int, typer.Option(metavar="N", help="Threads; 0 uses every CPU.", min=0)]
 FILLERS = ("random", "zeros")
 
 

@@ -10,7 +10,7 @@ import typer
 from armlet.errors import SettingError
 
 from . import show
-from .options import InputFile, Inputs, Json, feeds_of
+from .options import InputFile, Inputs, Json, Threads, feeds_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,16 +27,21 @@ def run(
         list[str] | None,
         typer.Option(metavar="NAME=FILE", help="A picture as input, resized to the input's shape."),
     ] = None,
-    scale: Annotated[float, typer.Option(help="Pixels are multiplied by it.")] = 1 / 255,
-    mean: Annotated[str, typer.Option(help="Then this is subtracted: one or one a channel.")] = "0",
-    std: Annotated[str, typer.Option(help="Then they are divided by this.")] = "1",
+    scale: Annotated[float, typer.Option(metavar="X", help="Pixels are multiplied by it.")] = 1
+    / 255,
+    mean: Annotated[
+        str, typer.Option(metavar="X,…", help="Then this is subtracted: one or one a channel.")
+    ] = "0",
+    std: Annotated[str, typer.Option(metavar="X,…", help="Then they are divided by this.")] = "1",
     bgr: Annotated[bool, typer.Option("--bgr", help="Channels are blue, green, red.")] = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE.npz|.npy", help="Where to write the outputs."),
     ] = None,
-    threads: Annotated[int, typer.Option(help="Threads; 0 uses every CPU.", min=0)] = 0,
-    top: Annotated[int, typer.Option(help="Largest elements shown of a vector.", min=0)] = 5,
+    threads: Threads = 0,
+    top: Annotated[
+        int, typer.Option(metavar="K", help="Largest elements shown of a vector.", min=0)
+    ] = 5,
     json: Json = False,
 ) -> None:
     """Runs a compiled model and shows its outputs."""

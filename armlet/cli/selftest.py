@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from . import show
-from .options import Json
+from .options import Json, Threads
 
 
 def selftest(
     artifact: Annotated[Path, typer.Argument(help="The compiled model.", metavar="M.so")],
-    threads: Annotated[int, typer.Option(help="Threads; 0 uses every CPU.", min=0)] = 0,
+    threads: Threads = 0,
     json: Json = False,
 ) -> None:
     """Runs the self-test that an artifact carries.
