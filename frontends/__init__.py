@@ -20,7 +20,7 @@ from .report import NodeReport, Problem, Report, Status
 __all__ = ["NodeReport", "Problem", "Report", "Status", "check", "load"]
 
 #: format -> the suffixes of its files
-FORMATS = {"onnx": (".onnx", ".onx", ".pb.onnx")}
+FORMATS = {"onnx": (".onnx", ".onx")}
 
 #: suffix -> what a file of a format that armlet cannot read yet is called
 FOREIGN = {
