@@ -30,9 +30,7 @@ def small_cnn(tmp_path: Path) -> Path:
     """Convolution, batch normalisation, hard swish, pooling and a dense layer."""
     nodes = [
         helper.make_node("Conv", ["x", "w1"], ["c1"], name="stem", pads=[1, 1, 1, 1]),
-        helper.make_node(
-            "BatchNormalization", ["c1", "g", "b", "m", "v"], ["n1"], name="stem.bn"
-        ),
+        helper.make_node("BatchNormalization", ["c1", "g", "b", "m", "v"], ["n1"], name="stem.bn"),
         helper.make_node("HardSwish", ["n1"], ["a1"], name="stem.act"),
         helper.make_node(
             "Conv", ["a1", "w2"], ["c2"], name="depthwise", pads=[1, 1, 1, 1], group=12

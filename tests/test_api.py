@@ -95,9 +95,7 @@ def scale_the_wrong_constant(function):
     bindings = list(function.bindings)
     at = next(i for i, c in enumerate(bindings) if c.op.name == "add")
     call = bindings[at]
-    wrong = tuple(
-        Const(v.name, v.data + 0.5) if isinstance(v, Const) else v for v in call.operands
-    )
+    wrong = tuple(Const(v.name, v.data + 0.5) if isinstance(v, Const) else v for v in call.operands)
     bindings[at] = dataclasses.replace(call, operands=wrong)
     return dataclasses.replace(function, bindings=tuple(bindings))
 

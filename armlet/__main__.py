@@ -1,0 +1,7 @@
+"""``python -m armlet`` is ``armlet``."""
+
+import sys
+
+from armlet.cli import main
+
+sys.exit(main())
