@@ -17,6 +17,8 @@ from ..emit import Array, Code, pieces
 
 #: instructions that a core decodes in a cycle
 DECODED = 5
+#: loads that a load really costs, as lines that come from L2 need the same port
+FILLS = 1.3
 #: more vectors than this only lengthen the code
 MOST_COLUMNS = 8
 
@@ -40,7 +42,7 @@ def step_cycles(tile: Tile, target: Target) -> float:
     decoded = products + tile.columns + tile.rows * (not folded) + 2
     return max(
         products / target.fma_units,
-        (tile.rows + tile.columns) / target.load_units,
+        FILLS * (tile.rows + tile.columns) / target.load_units,
         decoded / DECODED,
         target.fma_latency,
     )
