@@ -106,6 +106,12 @@ class Code:
         return self.loop(extent, "v", kind=tirx.ForKind.VECTORIZED if extent > 1 else None)
 
     @contextmanager
+    def discarded(self) -> Iterator[None]:
+        """What is written inside is not kept: for looking at expressions."""
+        with self._block():
+            yield
+
+    @contextmanager
     def when(self, condition: Any) -> Iterator[None]:
         with self._block() as body:
             yield

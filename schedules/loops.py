@@ -26,78 +26,63 @@ def powers(size: int) -> Iterator[tuple[int, int]]:
         start, size = start + width, size - width
 
 
-def vectors(code: Code, size: int, lanes: int, body: Callable[[Any], None]) -> None:
-    """``body(i)`` for every i below ``size``, in vectors and then in shorter vectors."""
-    full = size // lanes
-    if full:
-        with code.loop(full) as i, code.vector(lanes) as v:
-            body(i * lanes + v)
-    for start, width in powers(size % lanes):
-        with code.vector(width) as v:
-            body(full * lanes + start + v)
-
-
-def nest(code: Code, shape: Sequence[int], stack: ExitStack) -> list[Any]:
-    """Serial loops over a shape, closed with the stack."""
-    return [stack.enter_context(code.loop(n)) for n in shape]
-
-
-def cut(shape: Sequence[int], cores_grain: int = GRAIN) -> int:
-    """How many leading axes to run in parallel, so that there are enough steps and no more."""
-    total = math.prod(shape)
-    wanted = max(1, min(STEPS, total // cores_grain))
-    taken, steps = 0, 1
-    while taken < len(shape) and steps < wanted:
-        steps *= shape[taken]
-        taken += 1
-    return taken
-
-
-def cover(
-    code: Code, shape: Sequence[int], lanes: int, body: Callable[[Sequence[Any]], None]
-) -> None:
-    """``body(indices)`` for every element of ``shape``; the one parallel loop is outermost."""
-    shape = list(shape) or [1]
-    taken = cut(shape[:-1] + [1], max(1, GRAIN // max(1, shape[-1])))
-    if math.prod(shape[:-1]) == 1:
-        _cover_row(code, shape, lanes, body)
-        return
-    steps = math.prod(shape[:taken])
-    with ExitStack() as stack:
-        p = stack.enter_context(code.parallel(steps)) if steps > 1 else 0
-        outer = unravel(p, shape[:taken])
-        inner = nest(code, shape[taken:-1], stack)
-        vectors(code, shape[-1], lanes, lambda i: body([*outer, *inner, i]))
-
-
-def share(
-    code: Code, p: Any, steps: int, size: int, lanes: int, body: Callable[[Any], None]
-) -> None:
-    """The part of a row of ``size`` elements that step ``p`` of ``steps`` does, in vectors."""
-    full = size // lanes
-    chunk = -(-full // steps)
-    if full:
-        count = chunk
-        if full % steps:
-            count = tirx.max(0, tirx.min(chunk, full - p * chunk))
-        with code.loop(count) as i, code.vector(lanes) as v:
-            body((p * chunk + i) * lanes + v)
-    if size % lanes:
-        with code.when(p == steps - 1) if steps > 1 else nullcontext():
-            for start, width in powers(size % lanes):
-                with code.vector(width) as v:
-                    body(full * lanes + start + v)
-
-
 def steps_for(elements: int) -> int:
     """How many steps of the parallel axis so many elements are worth."""
     return max(1, min(STEPS, elements // GRAIN))
 
 
-def _cover_row(
-    code: Code, shape: Sequence[int], lanes: int, body: Callable[[Sequence[Any]], None]
+def cut(shape: Sequence[int], steps: int) -> int:
+    """How many leading axes make at least ``steps`` steps, if they can."""
+    taken, made = 0, 1
+    while taken < len(shape) and made < steps:
+        made *= shape[taken]
+        taken += 1
+    return taken
+
+
+def share(code: Code, p: Any, steps: int, size: int) -> tuple[Any, Any]:
+    """First and number of the ``size`` things that step ``p`` of ``steps`` does."""
+    each = -(-size // steps)
+    if size % steps == 0:
+        return p * each, each
+    return p * each, tirx.max(0, tirx.min(each, size - p * each))
+
+
+def cover(
+    code: Code,
+    p: Any,
+    steps: int,
+    shape: Sequence[int],
+    lanes: int,
+    body: Callable[[Sequence[Any]], None],
 ) -> None:
-    """All elements lie along the last axis."""
-    zeros, steps = [0] * (len(shape) - 1), steps_for(shape[-1])
-    with code.parallel(steps) as p:
-        share(code, p, steps, shape[-1], lanes, lambda i: body([*zeros, i]))
+    """``body(indices)`` for step ``p``'s share of the elements of ``shape``."""
+    *outer, last = list(shape) or [1]
+    if math.prod(outer) == 1:
+        _cover_row(code, p, steps, last, lanes, lambda i: body([0] * len(outer) + [i]))
+        return
+    taken = cut(outer, steps)
+    with ExitStack() as stack:
+        first, count = share(code, p, steps, math.prod(outer[:taken]))
+        i = stack.enter_context(code.loop(count)) if taken else 0
+        if not taken and steps > 1:
+            stack.enter_context(code.when(p == 0))
+        indices = unravel(first + i, outer[:taken])
+        indices = [code.index(n) for n in indices]
+        indices += [stack.enter_context(code.loop(n)) for n in outer[taken:]]
+        _cover_row(code, 0, 1, last, lanes, lambda i: body([*indices, i]))
+
+
+def _cover_row(
+    code: Code, p: Any, steps: int, size: int, lanes: int, body: Callable[[Any], None]
+) -> None:
+    full = size // lanes
+    if full:
+        first, count = share(code, p, steps, full)
+        with code.loop(count) as i, code.vector(lanes) as v:
+            body((first + i) * lanes + v)
+    if size % lanes:
+        with code.when(p == steps - 1) if steps > 1 else nullcontext():
+            for start, width in powers(size % lanes):
+                with code.vector(width) as v:
+                    body(full * lanes + start + v)

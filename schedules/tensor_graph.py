@@ -59,6 +59,8 @@ class TensorGraph:
         self._calls = {v: c for c in group.calls for v in c.outputs}
         #: whether indices have divisions to cancel: it takes time
         self.simplifies = False
+        #: the places that were read or stored since this was cleared, if they are simplified
+        self.places: list[Any] = []
         self._may_bind = True
         self._stages: dict[Call, tuple[dict[Any, Value], Sequence[Any]]] = {}
 
@@ -92,9 +94,20 @@ class TensorGraph:
         value = value.astype(stored(self.group.output.type.dtype))
         self.code.store_at(self.out, self._place(self.out, indices), value)
 
+    def _choice(self, node: Any, mutator: Any) -> Any:
+        """An ``if_then_else``: one branch only, where the loops' ranges decide it."""
+        condition = self.code.simple(mutator.mutate(node.args[0]))
+        taken = branch_of(condition)
+        if taken:
+            return mutator.mutate(node.args[taken])
+        return tirx.if_then_else(condition, *map(mutator.mutate, node.args[1:]))
+
     def _place(self, array: Array, indices: Sequence[Any]) -> Any:
         place = array.at(indices)
-        return self.code.simple(place) if self.simplifies else place
+        if self.simplifies:
+            place = self.code.simple(place)
+            self.places.append(place)
+        return place
 
     def compose(self) -> list[Any]:
         """The whole group as TE tensors: the inputs, then the output."""
@@ -156,6 +169,8 @@ class TensorGraph:
         def call(node: Any, mutator: Any) -> Any:
             if node.op.name == "tirx.isnan":
                 return is_nan(mutator.mutate(node.args[0]))
+            if node.op.name == "tirx.if_then_else" and self.simplifies:
+                return self._choice(node, mutator)
             if node.op.name != "te.tensor_load":
                 return mutator.default_mutate(node)
             key = _element(node)
@@ -171,6 +186,11 @@ class TensorGraph:
             return tvm_ffi.structural_mutate(body, [(tirx.Var, variable), (CallExpr, call)])
         finally:
             self._may_bind = outer
+
+
+def branch_of(condition: Any) -> int | None:
+    """Which branch a simplified condition takes: 1 or 2, if it is known."""
+    return 1 + (not condition.value) if isinstance(condition, tirx.IntImm) else None
 
 
 def is_nan(x: Any) -> Any:

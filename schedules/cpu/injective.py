@@ -1,118 +1,135 @@
 """Groups that move or map elements: elementwise chains, transposes, slices, concatenations.
 
 Axes that no operand tells apart are merged first, so that an elementwise chain over equal
-shapes is one long row of vectors. Concatenation is cut into its parts: no condition is left.
+shapes is one long row of vectors. What chooses by index is cut into parts without a choice
+(``boxes.py``). Where neighbours in the output are far apart in the input, the loops go by
+tiles, so that each cache line is read once.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from armlet.compiler.ir import Call, Value
 from armlet.compiler.lower.group import Group
+from armlet.compiler.ops.lazy import tirx
 from armlet.compiler.ops.registry import Fusion
 from armlet.targets import Target
 
+from ..boxes import Box, boxes, mover
 from ..emit import unravel
-from ..loops import STEPS, cover, share, steps_for
+from ..loops import cover, steps_for
 from ..template import Config, Template
 from ..tensor_graph import TensorGraph
 
 _MOVES = (Fusion.ELEMENTWISE, Fusion.INJECTIVE, Fusion.VIEW)
-
-
-def merged_axes(shape: Sequence[int], operands: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Neighbouring axes of ``shape`` that every operand has or lacks together, as runs."""
-
-    def pattern(axis: int) -> list[bool]:
-        return [
-            axis - len(shape) + len(o) >= 0 and o[axis - len(shape) + len(o)] != 1 for o in operands
-        ]
-
-    runs: list[list[int]] = []
-    for axis, size in enumerate(shape):
-        if (size == 1 and runs) or (
-            runs
-            and (
-                math.prod(shape[a] for a in runs[-1]) == 1
-                or pattern(axis) == pattern(max(a for a in runs[-1] if shape[a] != 1))
-            )
-        ):
-            runs[-1].append(axis)
-        else:
-            runs.append([axis])
-    return runs or [[]]
-
-
-def elementwise_axes(group: Group) -> list[list[int]]:
-    """The runs of axes that may be merged: each axis by itself where elements move."""
-    shape = group.output.type.static_shape
-    if any(c.op.fusion != Fusion.ELEMENTWISE for c in group.calls):  # type: ignore[attr-defined]
-        return [[a] for a in range(len(shape))] or [[]]
-    values: list[Value] = [v for c in group.calls for v in (*c.operands, *c.outputs)]
-    return merged_axes(shape, [v.type.static_shape for v in values])
-
-
-def concatenation(group: Group) -> Call | None:
-    """The concatenation that makes the output, if only elementwise calls follow it."""
-    for call in reversed(group.calls):
-        if call.op.name == "concat":
-            return call if call.output.type.shape == group.output.type.shape else None
-        if call.op.fusion != Fusion.ELEMENTWISE:  # type: ignore[attr-defined]
-            return None
-    return None
+#: movers that keep an operand's rows whole behind the axes they change
+_ROW_WISE = ("concat", "pad")
 
 
 class Injective(Template):
     name = "injective"
 
     def applies(self, group: Group, target: Target) -> bool:
-        return group.anchor is None and all(c.op.fusion in _MOVES for c in group.calls)  # type: ignore[attr-defined]
+        return all(
+            c.op.fusion in _MOVES or c.op.name == "resize"  # type: ignore[attr-defined]
+            for c in group.calls
+        )
 
     def build(self, graph: TensorGraph, target: Target, config: Config) -> Any:
         graph.simplifies = True
-        concat = concatenation(graph.group)
-        if concat is not None:
-            _concatenate(graph, target, concat)
-            return graph.function()
         shape = graph.group.output.type.static_shape
-        runs = elementwise_axes(graph.group)
-        sizes = [math.prod(shape[a] for a in run) for run in runs]
-
-        def body(merged: Sequence[Any]) -> None:
-            indices: list[Any] = []
-            for run, index in zip(runs, merged, strict=True):
-                indices += unravel(index, [shape[a] for a in run])
-            graph.store(*indices)
-
-        cover(graph.code, sizes, target.lanes, body)
+        steps = steps_for(math.prod(shape))
+        with graph.code.parallel(steps) as p:
+            for box in boxes(graph.group):
+                _write(graph, target, box, p, steps)
         return graph.function()
 
 
-def _concatenate(graph: TensorGraph, target: Target, concat: Call) -> None:
-    """Each operand is a row for every element before the axis; threads share all rows."""
-    shape = graph.group.output.type.static_shape
-    axis = concat.op.axis % len(shape)  # type: ignore[attr-defined]
-    outer, inner = math.prod(shape[:axis]), math.prod(shape[axis:])
-    steps = steps_for(outer * inner) if outer < STEPS else 1
-    code, start = graph.code, 0
-    with code.parallel(outer * steps) as p:
-        before = unravel(p // steps, shape[:axis])
-        for operand in concat.operands:
-            own = [operand.type.static_shape[axis], *shape[axis + 1 :]]
-            graph.known[concat.output] = _shifted(graph, operand, axis, start)
+def _write(graph: TensorGraph, target: Target, box: Box, p: Any, steps: int) -> None:
+    """One part of the output, cut among the steps."""
+    runs = merged_axes(graph.group, box)
+    sizes = [math.prod(box[a][1] for a in run) for run in runs]
+    tile = _tiled(graph, box) if len(runs) == len(box) else None
 
-            def body(i: Any, own: list[int] = own, start: int = start) -> None:
-                first, *rest = unravel(i, own)
-                at = [*before, first + start, *rest]
-                graph.store(*at)
+    def body(merged: Sequence[Any]) -> None:
+        indices: list[Any] = [0] * len(box)
+        for run, index in zip(runs, merged, strict=True):
+            for a, i in zip(run, unravel(index, [box[a][1] for a in run]), strict=True):
+                indices[a] = box[a][0] + i if box[a][0] else i
+        graph.store(*indices)
 
-            share(code, p % steps, steps, math.prod(own), target.lanes, body)
-            start += own[0]
+    if tile is None:
+        cover(graph.code, p, steps, sizes, target.lanes, body)
+        return
+    # the tile's axis twice: its tiles where it was, and its elements beside the last axis
+    axis, step = tile
+    outer = [*sizes[:axis], sizes[axis] // step, *sizes[axis + 1 : -1], step, sizes[-1]]
+
+    def tiled(i: Sequence[Any]) -> None:
+        body([*i[:axis], i[axis] * step + i[-2], *i[axis + 1 : -2], i[-1]])
+
+    cover(graph.code, p, steps, outer, target.lanes, tiled)
 
 
-def _shifted(graph: TensorGraph, operand: Value, axis: int, start: int) -> Callable[..., Any]:
-    """How an element of the concatenation reads the operand that begins at ``start``."""
-    return lambda *i: graph.read(operand, [*i[:axis], i[axis] - start, *i[axis + 1 :]])
+def merged_axes(group: Group, box: Box) -> list[list[int]]:
+    """Neighbouring axes of a part that are one row in every operand, as runs."""
+    whole = group.output.type.static_shape
+    moves = mover(group)
+    kept = [c for c in group.calls if c.op.fusion is Fusion.ELEMENTWISE]  # type: ignore[attr-defined]
+    if len(kept) < len(group.calls) and not (
+        moves and len(kept) == len(group.calls) - 1 and moves.op.name in _ROW_WISE
+    ):
+        return [[a] for a in range(len(box))] or [[]]
+    shapes = [v.type.static_shape for c in kept for v in (*c.operands, *c.outputs)]
+
+    def present(axis: int) -> list[bool]:
+        places = [axis - len(whole) + len(s) for s in shapes]
+        return [p >= 0 and s[p] != 1 for s, p in zip(shapes, places, strict=True)]
+
+    runs: list[list[int]] = []
+    for axis, (_, size) in enumerate(box):
+        real = [a for a in runs[-1] if box[a][1] != 1] if runs else []
+        one_row = size == whole[axis] and _same_behind(group, axis)
+        if runs and one_row and (not real or size == 1 or present(axis) == present(real[-1])):
+            runs[-1].append(axis)
+        else:
+            runs.append([axis])
+    return runs or [[]]
+
+
+def _same_behind(group: Group, axis: int) -> bool:
+    """Whether the mover, if there is one, reads whole rows along ``axis``."""
+    call = mover(group)
+    if call is None:
+        return True
+    size = call.output.type.static_shape[axis]
+    return all(v.type.static_shape[axis] == size for v in call.operands)
+
+
+def _tiled(graph: TensorGraph, box: Box) -> tuple[int, int] | None:
+    """(axis, size of a tile) where some input lies along another axis than the last."""
+    names = [tirx.Var(f"a{a}", "int32") for a in range(len(box))]
+    graph.places.clear()
+    with graph.code.discarded():
+        graph.store(*names)
+    for place in graph.places[:-1]:
+        strides = [_stride(graph, place, name) for name in names]
+        if strides[-1] in (0, 1) or 1 not in strides[:-1]:
+            continue
+        axis = strides.index(1)
+        size = box[axis][1]
+        step = next((s for s in (16, 8, 12, 10, 4) if size % s == 0), 1)
+        if axis < len(box) - 2 and step > 1:
+            return axis, step
+    return None
+
+
+def _stride(graph: TensorGraph, place: Any, name: Any) -> int | None:
+    """How far ``place`` moves with an index; None where that is not constant."""
+    import tvm_ffi
+
+    moved = tvm_ffi.structural_map(place, (tirx.Var, lambda v: v + 1 if v.same_as(name) else v))
+    step = graph.code.simple(moved - place)
+    return int(step) if isinstance(step, tirx.IntImm) else None

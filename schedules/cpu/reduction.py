@@ -21,7 +21,7 @@ from armlet.compiler.ops.lazy import tirx
 from armlet.targets import Target
 
 from ..emit import Array, unravel
-from ..loops import GRAIN, STEPS, cut, powers
+from ..loops import STEPS, cut, powers, steps_for
 from ..template import Config, Template
 from ..tensor_graph import TensorGraph, is_nan
 
@@ -82,7 +82,7 @@ class _Writer:
         if not self.folds and math.prod(sizes) < STEPS and self.shape[-1] >= self.lanes * STEPS:
             self._across(outer)
             return
-        taken = cut(sizes, max(1, GRAIN // self.length))
+        taken = cut(sizes, steps_for(math.prod(self.shape)))
         steps = math.prod(sizes[:taken])
         with ExitStack() as stack:
             p = stack.enter_context(self.code.parallel(steps)) if steps > 1 else 0
