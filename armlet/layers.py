@@ -11,7 +11,7 @@ import numpy as np
 from armlet.artifact import CompiledModel
 from armlet.compare import Difference, allowances, difference
 from armlet.compiler.ops.blocked import unpack_array
-from armlet.errors import InputError
+from armlet.compiler.select.layout import plain_name
 from armlet.reference import Reference
 
 
@@ -42,7 +42,7 @@ class LayerDifference:
 
 def plain(name: str, data: np.ndarray, right: np.ndarray) -> np.ndarray:
     """A value in the layout of the source model: blocked channels in their place again."""
-    if "@" in name and data.ndim == 5 and right.ndim == 4:
+    if name != plain_name(name) and data.ndim == 5 and right.ndim == 4:
         return unpack_array(data, right.shape[1])
     return data
 
@@ -65,19 +65,13 @@ def compare_layers(
     own range.
     """
     outputs = reference.run(feeds)
-    missing = [o.name for o in model.outputs if o.name not in outputs]
-    if missing:
-        raise InputError(
-            f"the source model has no output {missing[0]!r}: the artifact is of another model",
-            where=str(model.path),
-        )
     outputs = {o.name: outputs[o.name] for o in model.outputs}
-    inner = reference.values(feeds, {t.value.split("@")[0] for t in model.tasks})
+    inner = reference.values(feeds, {plain_name(t.value) for t in model.tasks})
     found: list[LayerDifference] = []
     sources = iter([t.source for t in model.tasks])
 
     def observe(name: str, data: np.ndarray) -> None:
-        source, base = next(sources), name.split("@")[0]
+        source, base = next(sources), plain_name(name)
         if base not in inner or base in outputs:
             return
         right = inner[base]

@@ -15,6 +15,7 @@ from armlet.compare import Difference, difference
 from armlet.compiler.build import Build
 from armlet.compiler.ir import Function, Var
 from armlet.compiler.ops.interpreter import evaluate
+from armlet.compiler.select.layout import plain_name
 from armlet.errors import VerificationError
 from armlet.reference import Arrays, Reference
 
@@ -56,7 +57,7 @@ def _results_agree(a: list[np.ndarray], b: list[np.ndarray], tolerance: float) -
 
 def _kernel_of(build: Build, layer: str, value: str) -> str:
     for group in build.groups:
-        names = {v.name.split("@")[0] for c in group.calls for v in c.outputs}
+        names = {plain_name(v.name) for c in group.calls for v in c.outputs}
         if value in names or layer in {c.source for c in group.calls}:
             return f"group {group.op_names} of layer {group.source!r}"
     return f"layer {layer!r}, which has no kernel of its own"

@@ -14,6 +14,7 @@ between neighbours cancel by not being there. Constants are transformed here, at
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -53,6 +54,16 @@ def block_of(channels: int, lanes: int) -> int:
     return channels if channels <= 4 else 1 << (channels - 1).bit_length()
 
 
+def blocked_name(name: str, block: int) -> str:
+    """What the blocked form of a value is called."""
+    return f"{name}@c{block}"
+
+
+def plain_name(name: str) -> str:
+    """The value whose blocked form has this name; any other name is its own."""
+    return re.sub(r"@c\d+$", "", name)
+
+
 class _Selection:
     """The new function while it is made."""
 
@@ -86,13 +97,13 @@ class _Selection:
             type, block = value.type, self.block(value.type)
             if isinstance(value, Const):
                 packed = pack_array(value.data, block)
-                self.blocked[value] = self.b.const(packed, f"{value.name}@c{block}")
+                self.blocked[value] = self.b.const(packed, blocked_name(value.name, block))
                 return self.blocked[value]
             op: Op = PackChannels(block)
             if self._same_bytes(type):
                 n, channels, *space = type.shape
                 op = Reshape((n, blocks(int(channels), block), *space, block))  # type: ignore[arg-type]
-            self.blocked[value] = self.b.call(op, self.plain[value], name=f"{value.name}@c{block}")
+            self.blocked[value] = self.b.call(op, self.plain[value], name=blocked_name(value.name, block))
         return self.blocked[value]
 
     def _same_bytes(self, type: TensorType) -> bool:
@@ -119,7 +130,7 @@ class _Selection:
         self.plain.update(zip(call.outputs, outputs))
 
     def _bind_blocked(self, call: Call, op: Any, operands: Sequence[Value]) -> bool:
-        name = f"{call.output.name}@c{self.block(call.output.type)}"
+        name = blocked_name(call.output.name, self.block(call.output.type))
         made = self.b.call(op, *operands, name=name)
         self.blocked[call.output] = made
         return True
@@ -195,7 +206,7 @@ class _Selection:
             new = Conv2dBlocked(*window, in_channels=channels, out_channels=out, group=group)
         operands = [self.as_blocked(x), self.b.const(packed, f"{w.name}@packed")]
         if bias is not None:
-            operands.append(self.b.const(pack_bias(bias.data, o), f"{bias.name}@c{o}"))
+            operands.append(self.b.const(pack_bias(bias.data, o), blocked_name(bias.name, o)))
         return self._bind_blocked(call, new, operands)
 
     def conv_transpose2d(self, call: Call) -> bool:
