@@ -49,10 +49,12 @@ def check(path: PathLike, shapes: Shapes | None = None) -> Report:
     report = frontends.check(path, shapes)
     if not report.supported:
         return report
+    module = load(path, shapes)
     try:
-        require_static(load(path, shapes))
+        require_static(module)
     except ModelShapeError as error:
-        problem = Problem("", "input", "", error.what, way_out=error.way_out)
+        free = next(p.name for p in module.main.params if not p.type.is_static)
+        problem = Problem(free, "input", "", error.what, way_out=error.way_out)
         return dataclasses.replace(report, problems=(problem,))
     return report
 

@@ -60,6 +60,7 @@ def require_static(module: Module) -> None:
     shape = "x".join(str(d) if isinstance(d, int) else "?" for d in free[0].type.shape)
     raise ModelShapeError(
         f"kernels are compiled for one shape, and some dimensions are free: {shown}",
+        where=str(module.metadata.get("path", "")),
         way_out=f"give their sizes, for example --shape {free[0].name}={shape}",
     )
 

@@ -71,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _ = setting.value  # an impossible one is told before anything is done
         status = app(arguments, prog_name="armlet", standalone_mode=False)
         sys.stdout.flush()
+        if status == INTERRUPTED:  # some versions of typer return it
+            raise KeyboardInterrupt
         return status or 0
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)

@@ -10,7 +10,17 @@ import typer
 from armlet.errors import SettingError
 
 from . import show
-from .options import InputFile, Inputs, Json, Shapes, Target, counts_of, feeds_of, shapes_of
+from .options import (
+    InputFile,
+    Inputs,
+    Json,
+    Shapes,
+    Target,
+    counts_of,
+    feeds_of,
+    shapes_of,
+    source_of,
+)
 
 if TYPE_CHECKING:
     from armlet.artifact import CompiledModel
@@ -47,33 +57,20 @@ def bench(
     json: Json = False,
 ) -> None:
     """Measures the time of a run: median, percentiles, runs."""
-    counts = counts_of("--threads", threads) if threads else [0]
-    shapes = shapes_of(shape)
+    counts, shapes = (counts_of("--threads", threads) if threads else [0]), shapes_of(shape)
     if vs is not None and vs not in PEERS:
         raise SettingError(f"--vs {vs!r} is not known", way_out=f"use {', '.join(PEERS)}")
 
     from armlet import api
-    from armlet.measure import require_onnxruntime
     from armlet.targets import cores
 
-    if vs:
-        require_onnxruntime()
-    if is_artifact(artifact):
-        if vs and model is None:
-            raise SettingError(
-                f"--vs {vs} needs the source model of {artifact}", way_out="--model MODEL.onnx"
-            )
-        path, source, compiled = artifact, model, None
-    else:
-        with show.working(f"compiling {artifact.name}") as progress:
-            compiled = api.compile(artifact, target, shapes=shapes, progress=progress)
-        path, source = compiled.path, artifact
+    compiled = _compiled(artifact, model, bool(vs), target, shapes)
+    source = (model if is_artifact(artifact) else artifact) if vs else None
     found = []
     for count in counts:
-        with api.open(path, threads=count or cores()) as opened:
+        with api.open(compiled.path, threads=count or cores()) as opened:
             feeds = feeds_of(opened, input or ["random"], inputs)
-            times = (seconds, warmup)
-            found.append(_measure(opened, count or cores(), feeds, source if vs else None, times))
+            found.append(_measure(opened, count or cores(), feeds, source, (seconds, warmup)))
             if per_layer:
                 found[-1]["layers"] = _layers(opened, feeds)
     document = {"model": str(artifact), "vs": vs, "results": found}
@@ -81,6 +78,26 @@ def bench(
         show.as_json(document)
     else:
         _print(document)
+
+
+def _compiled(
+    path: Path, source: Path | None, compare: bool, target: str, shapes: dict[str, tuple[int, ...]]
+) -> CompiledModel:
+    """The artifact; whatever stands in the way of comparing is told before anything is timed."""
+    from armlet import api
+    from armlet.measure import require_onnxruntime
+
+    if compare:
+        require_onnxruntime()
+    if not is_artifact(path):
+        with show.working(f"compiling {path.name}") as progress:
+            return api.compile(path, target, shapes=shapes, progress=progress)
+    model = api.open(path, threads=1)
+    if compare and source is None:
+        raise SettingError("--vs needs the source model of an artifact", way_out="--model MODEL")
+    if compare and source is not None:
+        source_of(model, source)
+    return model
 
 
 def is_artifact(path: Path) -> bool:

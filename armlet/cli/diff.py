@@ -8,8 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from . import show
-from .options import Data, Json, Shapes, Target, Tolerance, check_tolerance, named, read_arrays
-from .options import shapes_of as parse_shapes
+from .options import (
+    Data,
+    Json,
+    Shapes,
+    Target,
+    Tolerance,
+    check_tolerance,
+    named,
+    read_arrays,
+    shapes_of,
+    source_of,
+)  # fmt: skip
 
 
 def diff(
@@ -29,7 +39,7 @@ def diff(
 
     Exit status 1 if a layer differs.
     """
-    shapes, tolerance = parse_shapes(shape), check_tolerance(tolerance)
+    shapes, tolerance = shapes_of(shape), check_tolerance(tolerance)
     arrays = read_arrays(data) if data else None
 
     from armlet import api
@@ -40,8 +50,7 @@ def diff(
 
     if artifact is not None:
         compiled = api.open(artifact)
-        shapes = {i.name: i.shape for i in compiled.inputs if i.shape} | shapes
-        module = api.load(model, shapes)
+        module = source_of(compiled, model, shapes)
     else:
         with show.working(f"compiling {model.name}") as progress:
             module = api.load(model, shapes)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from armlet.artifact import CompiledModel, TensorInfo
+    from armlet.compiler.ir import Module
 
     Arrays = dict[str, np.ndarray]
 
@@ -100,6 +101,29 @@ def counts_of(option: str, text: str) -> list[int]:
             f"{option} {text!r} is no list of counts", way_out=f"for example {option} 1,2"
         )
     return [int(p) for p in parts]
+
+
+def source_of(
+    compiled: CompiledModel, path: Path, shapes: Mapping[str, Sequence[int]] | None = None
+) -> Module:
+    """The model that an artifact was compiled from, at the artifact's shapes."""
+    from armlet import api
+    from armlet.errors import ModelShapeError
+
+    others = f"it is not the model that {compiled.path} was compiled from"
+    wanted = {i.name: i.shape for i in compiled.inputs if i.shape} | dict(shapes or {})
+    try:
+        module = api.load(path, wanted)
+    except ModelShapeError as error:
+        raise InputError(f"{others}: {error.what}", where=str(path)) from error
+    for ours, theirs in (
+        ([i.name for i in compiled.inputs], [p.name for p in module.main.params]),
+        ([o.name for o in compiled.outputs], list(module.outputs)),
+    ):
+        if ours != theirs:
+            what = f"it has {', '.join(theirs)} instead of {', '.join(ours)}"
+            raise InputError(f"{others}: {what}", where=str(path))
+    return module
 
 
 # -- arrays ---------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from armlet.errors import ArmletError
 _MADE = "<!-- made by `python -m armlet.cli.reference docs/reference`; edit the code instead -->\n"
 
 
-def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     def line(cells: tuple[str, ...]) -> str:
         return f"| {' | '.join(c.replace('|', chr(92) + '|') for c in cells)} |\n"
 
-    return line(columns) + line(tuple("---" for _ in columns)) + "".join(map(line, rows))
+    return line(columns) + line(tuple("---" for _ in columns)) + "".join(line(r) for r in rows)
 
 
 def settings_page() -> str:

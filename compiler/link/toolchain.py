@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from armlet.errors import ToolchainError
+from armlet.errors import OutputError, ToolchainError
 from armlet.settings import CACHE
 
 _WAY_OUT = "python -m pip install --force-reinstall ziglang"
@@ -68,7 +68,10 @@ def llvm_triple(zig_triple: str) -> str:
 
 
 def run(what: str, arguments: Sequence[object], folder: Path) -> None:
-    """Runs zig in ``folder``; ``ToolchainError`` says that ``what`` failed, and why."""
+    """Runs zig in ``folder``; ``ToolchainError`` says that ``what`` failed, and why.
+
+    A full disk is an ``OutputError``.
+    """
     caches = cache_dir("zig")
     environment = {
         **os.environ,
@@ -82,8 +85,14 @@ def run(what: str, arguments: Sequence[object], folder: Path) -> None:
         )
     except OSError as error:
         raise ToolchainError(f"{what} could not be started: {error}", way_out=_WAY_OUT) from error
+    if "No space left" in done.stderr:
+        raise OutputError(
+            f"{what} failed: no space left on device",
+            where=str(folder),
+            way_out="free some space in the temporary folder, or set TMPDIR to another",
+        )
     if done.returncode:
-        raise ToolchainError(f"{what} failed: {_reason(done)}", way_out=_hint(done.stderr))
+        raise ToolchainError(f"{what} failed: {_reason(done)}")
 
 
 def _reason(done: subprocess.CompletedProcess[str]) -> str:
@@ -95,9 +104,3 @@ def _reason(done: subprocess.CompletedProcess[str]) -> str:
         return f"killed by {signal.Signals(-done.returncode).name}"
     lines = done.stderr.strip().splitlines()
     return lines[-1] if lines else f"exit status {done.returncode}"
-
-
-def _hint(stderr: str) -> str:
-    if "No space left" in stderr:
-        return "free some space in the temporary folder, or set TMPDIR to another"
-    return ""
