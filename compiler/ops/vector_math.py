@@ -1,4 +1,4 @@
-"""float32 exp, log, log1p, tanh, erf and sigmoid as polynomials in TIR: they vectorise, no libm.
+"""float32 exp, log, tanh, sinh, erf and their like as polynomials in TIR: they vectorise, no libm.
 
 Records use TIR's intrinsics (``tirx.exp``, …), which stay one node through scheduling;
 ``expand()`` is the pass that replaces them, just before ``LowerIntrin``. A new function is a
@@ -35,6 +35,9 @@ _ERFC = (
     -5.1517518e-06, 4.8207865e-05, 3.605779e-05, -0.0028923322, 0.022612128, -0.10520308,
     -0.6356564, -1.128545,
 )  # fmt: skip
+
+#: (sinh(x) / x - 1) / x^2, in x^2, for |x| <= 1
+_SINH = (2.7557319e-06, 0.0001984127, 0.008333334, 0.16666667)
 
 _LN2_HIGH = 0.693145751953125  # 15 bits: its product with an exponent is exact
 _LN2_LOW = 1.42860682030941723212e-06
@@ -194,6 +197,30 @@ def tanh(x: Any) -> Any:
     return _let(x, lambda x: _odd(x, 10, 0.5625, near, far))
 
 
+def _half_exp(a: Any, sign: int) -> Any:
+    """(e^a + sign * e^-a) / 2 for a >= 0, by e^(a/2), as e^a overflows too early."""
+
+    def value(e: Any) -> Any:
+        grows, falls = _like(a, 0.5) * e * e, _like(a, 0.5) / (e * e)
+        return grows + falls if sign > 0 else grows - falls
+
+    return _let(exp(a * _like(a, 0.5)), value)
+
+
+def sinh(x: Any) -> Any:
+    """sinh x within 4 ulp: x + x^3 P(x^2) near 0, else (e^x - e^-x) / 2."""
+
+    def near(a: Any) -> Any:
+        return _let(a * a, lambda z: a * z * _horner(z, _SINH) + a)
+
+    return _let(x, lambda x: _odd(x, math.inf, 1.0, near, lambda a: _half_exp(a, -1)))
+
+
+def cosh(x: Any) -> Any:
+    """cosh x within 4 ulp: (e^x + e^-x) / 2."""
+    return _let(x, lambda x: _let(_magnitude(x), lambda a: _half_exp(a, 1)))
+
+
 def erf(x: Any) -> Any:
     """erf x within 1.5 ulp: x + x P(x^2) near 0, else 1 - e^(x Q(x))."""
 
@@ -221,6 +248,8 @@ EXPANSIONS: dict[str, Callable[[Any], Any]] = {
     "tirx.log": log,
     "tirx.log1p": log1p,
     "tirx.tanh": tanh,
+    "tirx.sinh": sinh,
+    "tirx.cosh": cosh,
     "tirx.erf": erf,
     "tirx.sigmoid": sigmoid,
 }

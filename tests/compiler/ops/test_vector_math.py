@@ -24,6 +24,8 @@ FUNCTIONS = {
     "log": (np.log, (0, 1000)),
     "log1p": (np.log1p, (-1, 100)),
     "tanh": (np.tanh, (-12, 12)),
+    "sinh": (np.sinh, (-89.4, 89.4)),
+    "cosh": (np.cosh, (-89.4, 89.4)),
     "erf": (special.erf, (-5, 5)),
     "sigmoid": (special.expit, (-110, 20)),
 }
