@@ -103,7 +103,8 @@ class _Selection:
             if self._same_bytes(type):
                 n, channels, *space = type.shape
                 op = Reshape((n, blocks(int(channels), block), *space, block))  # type: ignore[arg-type]
-            self.blocked[value] = self.b.call(op, self.plain[value], name=blocked_name(value.name, block))
+            name = blocked_name(value.name, block)
+            self.blocked[value] = self.b.call(op, self.plain[value], name=name)
         return self.blocked[value]
 
     def _same_bytes(self, type: TensorType) -> bool:
