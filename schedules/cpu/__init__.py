@@ -15,6 +15,7 @@ from .conv2d_direct import Conv2dDirect
 from .generic import Generic
 from .injective import Injective
 from .matmul import MatMul
+from .pool import Pool
 from .reduction import Reduction
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ TEMPLATES: tuple[Template, ...] = (
     Conv2dDirect(),
     Conv2dDepthwise(),
     MatMul(),
+    Pool(),
     Reduction(),
     Injective(),
     Generic(),

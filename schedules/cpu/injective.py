@@ -12,6 +12,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import tvm_ffi
+
 from armlet.compiler.lower.group import Group
 from armlet.compiler.ops.lazy import tirx
 from armlet.compiler.ops.registry import Fusion
@@ -63,12 +65,14 @@ def _write(graph: TensorGraph, target: Target, box: Box, p: Any, steps: int) -> 
     if tile is None:
         cover(graph.code, p, steps, sizes, target.lanes, body)
         return
-    # the tile's axis twice: its tiles where it was, and its elements beside the last axis
-    axis, step = tile
-    outer = [*sizes[:axis], sizes[axis] // step, *sizes[axis + 1 : -1], step, sizes[-1]]
+    # tiles of that axis where it was, and what is inside a tile beside the last axis
+    axis, step, row = tile
+    outer = [*sizes[:axis], sizes[axis] // step, *sizes[axis + 1 : -1], sizes[-1] // row, step, row]
 
     def tiled(i: Sequence[Any]) -> None:
-        body([*i[:axis], i[axis] * step + i[-2], *i[axis + 1 : -2], i[-1]])
+        *first, block, inside, lane = i
+        place = [*first[:axis], first[axis] * step + inside, *first[axis + 1 :]]
+        body([*place, block * row + lane])
 
     cover(graph.code, p, steps, outer, target.lanes, tiled)
 
@@ -108,8 +112,8 @@ def _same_behind(group: Group, axis: int) -> bool:
     return all(v.type.static_shape[axis] == size for v in call.operands)
 
 
-def _tiled(graph: TensorGraph, box: Box) -> tuple[int, int] | None:
-    """(axis, size of a tile) where some input lies along another axis than the last."""
+def _tiled(graph: TensorGraph, box: Box) -> tuple[int, int, int] | None:
+    """(axis, tile of it, tile of the last) if an input lies along another axis than the last."""
     names = [tirx.Var(f"a{a}", "int32") for a in range(len(box))]
     graph.places.clear()
     with graph.code.discarded():
@@ -119,17 +123,15 @@ def _tiled(graph: TensorGraph, box: Box) -> tuple[int, int] | None:
         if strides[-1] in (0, 1) or 1 not in strides[:-1]:
             continue
         axis = strides.index(1)
-        size = box[axis][1]
-        step = next((s for s in (16, 8, 12, 10, 4) if size % s == 0), 1)
-        if axis < len(box) - 2 and step > 1:
-            return axis, step
+        step = next((s for s in (16, 8, 12, 10, 4) if box[axis][1] % s == 0), 1)
+        if step > 1:
+            last = box[-1][1]
+            return axis, step, next((s for s in (64, 32) if last % s == 0), last)
     return None
 
 
 def _stride(graph: TensorGraph, place: Any, name: Any) -> int | None:
     """How far ``place`` moves with an index; None where that is not constant."""
-    import tvm_ffi
-
     moved = tvm_ffi.structural_map(place, (tirx.Var, lambda v: v + 1 if v.same_as(name) else v))
     step = graph.code.simple(moved - place)
     return int(step) if isinstance(step, tirx.IntImm) else None

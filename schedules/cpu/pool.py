@@ -1,0 +1,121 @@
+"""Pools: a row of ``pixels`` outputs in registers, by rows and columns of the window.
+
+Data in channel blocks has its lanes as vectors; of plain data each lane is a scalar. Rows
+outside shorten a loop, and columns outside are not written at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from armlet.compiler.lower.group import Group
+from armlet.compiler.ops.lazy import tirx
+from armlet.compiler.ops.reduce import extreme
+from armlet.targets import Target
+
+from ..emit import Array
+from ..template import Config, Template
+from ..tensor_graph import TensorGraph
+from .window import ColumnRun, Window, column_runs, inside_rows, row_blocks, window_of
+
+#: window elements of a tile that are written out in a row of the window
+WRITTEN_OUT = 64
+
+
+class Pool(Template):
+    name = "pool"
+
+    def applies(self, group: Group, target: Target) -> bool:
+        return group.anchor is not None and group.anchor.op.name in (
+            "max_pool2d",
+            "average_pool2d",
+        )
+
+    def default(self, group: Group, target: Target) -> Config:
+        w = window_of(group)
+        pixels = min(w.out_width, target.vector_registers // 2, max(1, WRITTEN_OUT // w.kernel[1]))
+        return {"pixels": pixels}
+
+    def build(self, graph: TensorGraph, target: Target, config: Config) -> Any:
+        return _Writer(graph, window_of(graph.group), config["pixels"]).write()
+
+
+@dataclass
+class _Writer:
+    graph: TensorGraph
+    window: Window
+    pixels: int
+
+    def write(self) -> Any:
+        w, code = self.window, self.graph.code
+        assert self.graph.group.anchor is not None
+        self.anchor = self.graph.group.anchor
+        self.op: Any = self.anchor.op
+        self.largest = self.op.name == "max_pool2d"
+        self.dtype = self.anchor.output.type.dtype
+        self.blocked = self.anchor.output.type.rank == 5
+        planes = w.n * w.planes
+        blocks, rows = row_blocks(w.out_height, planes)
+        with code.parallel(planes * blocks) as p:
+            plane, first = code.index(p // blocks), code.index(p % blocks * rows)
+            count = rows if blocks * rows == w.out_height else tirx.min(rows, w.out_height - first)
+            with code.loop(count, "row") as r:
+                for run in column_runs(w, self.pixels):
+                    with code.loop(run.count, "tile") as t:
+                        self._tile(run, plane, first + r, run.start + t * run.width)
+        return self.graph.function()
+
+    def _tile(self, run: ColumnRun, plane: Any, row: Any, start: Any) -> None:
+        w, code = self.window, self.graph.code
+        n, c = code.index(plane // w.planes), code.index(plane % w.planes)
+        row, start = code.index(row), code.index(start)
+        acc = code.registers(run.width, w.lanes, dtype=self.dtype)
+        outside = extreme(self.dtype, False) if self.largest else tirx.const(0, self.dtype)
+        for j in range(run.width):
+            with code.vector(w.lanes) as v:
+                code.store(acc, (j, v), outside)
+        first, size = inside_rows(w, row)
+        size = code.index(size)
+        with code.loop(size, "r", start=first) as r:
+            self._row(run, acc, (n, c, row, start), r)
+        for j in range(run.width):
+            columns = sum(j in pixels for pixels in run.taps)
+            with code.vector(w.lanes) as v:
+                self.graph.known[self.anchor.output] = self._result(acc, j, size, columns)
+                self.graph.store(n, c, row, start + j, *[v] * self.blocked)
+        del self.graph.known[self.anchor.output]
+
+    def _row(self, run: ColumnRun, acc: Array, where: tuple[Any, ...], r: Any) -> None:
+        """One row of the window."""
+        w, code = self.window, self.graph.code
+        n, c, row, start = where
+        h = code.index(row * w.strides[0] + r * w.dilations[0] - w.pads[0])
+        left = code.index(start * w.strides[1] - w.pads[1])
+        for k, pixels in enumerate(run.taps):
+            for j in pixels:
+                with code.vector(w.lanes) as v:
+                    column = left + j * w.strides[1] + k * w.dilations[1]
+                    index = [n, c, h, column, *[v] * self.blocked]
+                    value = self.graph.read(self.anchor.operands[0], index)
+                    old = acc[j, v]
+                    new = tirx.max(old, value) if self.largest else old + value
+                    code.store(acc, (j, v), new)
+
+    def _result(self, acc: Array, j: int, rows: Any, columns: int) -> Any:
+        """The pool of pixel j, with ``rows`` x ``columns`` of its window inside."""
+        kernel = self.window.kernel
+        whole = self.op.name == "average_pool2d" and self.op.count_include_pad
+        if whole or (isinstance(rows, int) and columns == kernel[1] and rows == kernel[0]):
+            rows, columns = kernel
+
+        def result(*index: Any) -> Any:
+            total = acc[j, index[-1] if self.blocked else 0]
+            if self.largest:
+                return total
+            if isinstance(rows, int):
+                return total * tirx.const(1 / max(1, rows * columns), self.dtype)
+            count = tirx.max(1, rows * columns).astype(self.dtype)
+            return total * (tirx.const(1, self.dtype) / count)
+
+        return result
