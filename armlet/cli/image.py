@@ -12,7 +12,8 @@ from armlet.errors import InputError, MissingPackageError, SettingError
 
 from .options import split
 
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+#: channels -> Pillow's mode, the likeliest first
+_MODES = {3: "RGB", 1: "L", 4: "RGBA"}
 
 
 @dataclass(frozen=True)
@@ -57,20 +58,28 @@ def picture(text: str, inputs: Sequence[TensorInfo], pixels: Pixels) -> tuple[st
     if info is None:
         known = ", ".join(i.name for i in inputs)
         raise InputError(f"the model has no input {name!r}", way_out=f"inputs: {known}")
-    channels_first = len(info.shape) == 4 and info.shape[1] in _MODES
-    channels_last = len(info.shape) == 4 and info.shape[3] in _MODES
-    if not (channels_first or channels_last) or info.shape[0] != 1:
+    axis = _channel_axis(info.shape)
+    if axis is None:
         raise InputError(
             f"input {info} does not look like one picture",
             way_out="give an array: --input NAME=FILE.npy",
         )
-    order = info.shape[1:] if channels_first else (info.shape[3], *info.shape[1:3])
-    channels, height, width = order
-    data = _read(file, _MODES[channels], (width, height))
+    height, width = (size for at, size in enumerate(info.shape) if at not in (0, axis))
+    data = _read(file, _MODES[info.shape[axis]], (width, height))
     if info.dtype != "uint8":
         data = pixels.apply(data)
-    data = data.transpose(2, 0, 1) if channels_first else data
+    data = data.transpose(2, 0, 1) if axis == 1 else data
     return name, np.ascontiguousarray(data[None], dtype=info.dtype)
+
+
+def _channel_axis(shape: Sequence[int]) -> int | None:
+    """1 for NCHW, 3 for NHWC, None where the shape is no picture's."""
+    if len(shape) == 4 and shape[0] == 1:
+        for channels in _MODES:
+            for axis in (1, 3):
+                if shape[axis] == channels:
+                    return axis
+    return None
 
 
 def _read(file: str, mode: str, size: tuple[int, int]) -> np.ndarray:
