@@ -178,12 +178,17 @@ class Code:
         return tirx.PrimFunc([p.buffer for p in parameters], sequence(body))
 
 
+def ceil_div(size: int, step: int) -> int:
+    """How many steps cover ``size``."""
+    return -(-size // step)
+
+
 def pieces(size: int, tile: int) -> list[tuple[int, int, int]]:
     """``size`` cut into equal tiles of at most ``tile``: (start, width, count) of each width.
 
     The widths differ by one at most, so two variants of code do for any size.
     """
-    count = -(-size // tile)
+    count = ceil_div(size, tile)
     small, wide = divmod(size, count)
     runs = [(0, small + 1, wide), (wide * (small + 1), small, count - wide)]
     return [run for run in runs if run[1] and run[2]]

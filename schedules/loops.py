@@ -9,7 +9,7 @@ from typing import Any
 
 from armlet.compiler.ops.lazy import tirx
 
-from .emit import Code, unravel
+from .emit import Code, ceil_div, unravel
 
 #: elements that are worth a step of the parallel axis
 GRAIN = 4096
@@ -42,7 +42,7 @@ def cut(shape: Sequence[int], steps: int) -> int:
 
 def share(code: Code, p: Any, steps: int, size: int) -> tuple[Any, Any]:
     """First and number of the ``size`` things that step ``p`` of ``steps`` does."""
-    each = -(-size // steps)
+    each = ceil_div(size, steps)
     if size % steps == 0:
         return p * each, each
     return p * each, tirx.max(0, tirx.min(each, size - p * each))

@@ -8,14 +8,12 @@ what a tuner may try. ``schedules/cpu/__init__.py`` lists the templates in order
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+from armlet.compiler.ir.group import Group
 from armlet.targets import Target
 
 from .tensor_graph import TensorGraph
-
-if TYPE_CHECKING:
-    from armlet.compiler.lower.group import Group
 
 Config = Mapping[str, int]
 

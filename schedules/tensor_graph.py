@@ -8,18 +8,16 @@ with ``known[anchor output]`` = how to read its register tile.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tvm_ffi
 from tvm.ir import Call as CallExpr
 
 from armlet.compiler.ir import Call, Const, Value
+from armlet.compiler.ir.group import Group
 from armlet.compiler.ops.lazy import te, tirx
 
 from .emit import Array, Code
-
-if TYPE_CHECKING:
-    from armlet.compiler.lower.group import Group
 
 
 def stored(dtype: str) -> str:

@@ -5,8 +5,7 @@ Adding a template is adding its file and its line here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from armlet.compiler.ir.group import Group
 from armlet.targets import Target
 
 from ..template import Template
@@ -17,9 +16,6 @@ from .injective import Injective
 from .matmul import MatMul
 from .pool import Pool
 from .reduction import Reduction
-
-if TYPE_CHECKING:
-    from armlet.compiler.lower.group import Group
 
 TEMPLATES: tuple[Template, ...] = (
     Conv2dDirect(),

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from armlet.compiler.lower.group import Group
+from armlet.compiler.ir.group import Group
 from armlet.compiler.ops.lazy import tirx
 from armlet.targets import Target
 
-from ..emit import pieces
+from ..emit import ceil_div, pieces
 from ..template import Config, Template
 from ..tensor_graph import TensorGraph
 from .register_tile import Tile, best_tile, tiles
@@ -100,14 +100,14 @@ class Conv2dDirect(Template):
         assert group.anchor is not None
         inputs = group.anchor.operands[0].type.bytes // shape.n
         weights = group.anchor.operands[1].type.bytes
-        channel_groups = -(-shape.out_blocks // tile.columns)
+        channel_groups = ceil_div(shape.out_blocks, tile.columns)
         by_channels = weights > target.l2_bytes or (
             shape.n * shape.rows < STEPS // 2 and channel_groups > 1
         )
-        wanted = max(1, -(-2 * inputs // target.l2_bytes)) if channel_groups > 1 else 1
+        wanted = ceil_div(2 * inputs, target.l2_bytes) if channel_groups > 1 else 1
         if not by_channels:
-            wanted = max(wanted, min(shape.rows, -(-STEPS // shape.n)))
-        rows = -(-shape.rows // wanted)
+            wanted = max(wanted, min(shape.rows, ceil_div(STEPS, shape.n)))
+        rows = ceil_div(shape.rows, wanted)
         return {
             "pixels": tile.rows,
             "vectors": tile.columns,
@@ -138,7 +138,7 @@ class _Writer:
 
     def write(self) -> Any:
         s, rows = self.shape, self.config["rows"]
-        blocks = -(-s.rows // rows)
+        blocks = ceil_div(s.rows, rows)
         runs = pieces(s.out_blocks // s.groups, self.config["vectors"])
         per_group = sum(count for _, _, count in runs)
         steps = s.n * blocks * (s.groups * per_group if self.config["by_channels"] else 1)

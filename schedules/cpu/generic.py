@@ -11,7 +11,7 @@ import tvm
 from tvm import s_tir, te, tirx
 from tvm.s_tir import Schedule
 
-from armlet.compiler.lower.group import Group
+from armlet.compiler.ir.group import Group
 from armlet.targets import Target
 
 from ..template import Config, Template

@@ -14,7 +14,7 @@ from typing import Any
 
 import tvm_ffi
 
-from armlet.compiler.lower.group import Group
+from armlet.compiler.ir.group import Group
 from armlet.compiler.ops.lazy import tirx
 from armlet.compiler.ops.registry import Fusion
 from armlet.targets import Target

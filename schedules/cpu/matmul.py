@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from armlet.compiler.ir import Value
-from armlet.compiler.lower.group import Group
+from armlet.compiler.ir.group import Group
 from armlet.compiler.ops.lazy import tirx
 from armlet.targets import Target
 
-from ..emit import Array, pieces, unravel
+from ..emit import Array, ceil_div, pieces, unravel
 from ..loops import powers
 from ..template import Config, Template
 from ..tensor_graph import TensorGraph
@@ -40,7 +40,7 @@ class Product:
 
     @property
     def vectors(self) -> int:
-        return -(-self.columns // self.lanes)
+        return ceil_div(self.columns, self.lanes)
 
 
 def product_of(group: Group, target: Target) -> Product:
@@ -75,12 +75,12 @@ class MatMul(Template):
     @staticmethod
     def _around(p: Product, target: Target, tile: Tile) -> Config:
         batch = math.prod(p.batch)
-        groups = -(-p.vectors // tile.columns)
+        groups = ceil_div(p.vectors, tile.columns)
         right = 4 * p.depth * p.columns
-        few_rows = batch * -(-p.rows // tile.rows) < STEPS
+        few_rows = batch * ceil_div(p.rows, tile.rows) < STEPS
         by_columns = p.packed and groups > 1 and (right > target.l2_bytes // 2 or few_rows)
         wanted = 1 if by_columns else max(1, STEPS // batch)
-        block = -(-(-(-p.rows // wanted)) // tile.rows) * tile.rows
+        block = ceil_div(ceil_div(p.rows, wanted), tile.rows) * tile.rows
         if not p.packed:
             # each block packs the last columns anew
             block = max(block, min(p.rows, 32))
@@ -118,7 +118,7 @@ class _Writer:
 
     def write(self) -> Any:
         p, block = self.p, self.config["block"]
-        batch, blocks = math.prod(p.batch), -(-p.rows // block)
+        batch, blocks = math.prod(p.batch), ceil_div(p.rows, block)
         runs = self._runs()
         groups = sum(run.count for run in runs) if self.config["by_columns"] else 1
         with self.code.parallel(batch * blocks * groups) as step:

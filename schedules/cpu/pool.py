@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from armlet.compiler.lower.group import Group
+from armlet.compiler.ir.group import Group
 from armlet.compiler.ops.lazy import tirx
 from armlet.compiler.ops.reduce import extreme
 from armlet.targets import Target

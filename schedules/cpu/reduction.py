@@ -16,7 +16,7 @@ from typing import Any
 import tvm_ffi
 from tvm.ir import Call as CallExpr
 
-from armlet.compiler.lower.group import Group
+from armlet.compiler.ir.group import Group
 from armlet.compiler.ops.lazy import tirx
 from armlet.targets import Target
 

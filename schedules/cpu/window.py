@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from armlet.compiler.lower.group import Group
+from armlet.compiler.ir.group import Group
 from armlet.compiler.ops.lazy import tirx
 
-from ..emit import pieces
+from ..emit import ceil_div, pieces
 
 #: steps of the parallel axis that balance any number of threads well enough
 STEPS = 16
@@ -65,9 +65,9 @@ def window_of(group: Group) -> Window:
 
 def row_blocks(rows: int, planes: int) -> tuple[int, int]:
     """Blocks that a plane's rows are cut into, and rows in a block, so that threads balance."""
-    wanted = min(rows, max(1, -(-STEPS // planes)))
-    size = -(-rows // wanted)
-    return -(-rows // size), size
+    wanted = min(rows, ceil_div(STEPS, planes))
+    size = ceil_div(rows, wanted)
+    return ceil_div(rows, size), size
 
 
 def column_runs(w: Window, tile: int) -> list[ColumnRun]:

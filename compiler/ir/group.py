@@ -1,0 +1,87 @@
+"""A group: the calls that share one kernel.
+
+At most one call is the anchor (convolution, matrix product, reduction, …). Elementwise calls
+of the anchor's output shape follow it; without an anchor all calls are elementwise or move
+elements. Only the output leaves the kernel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from .nodes import Call, Const, Value, Var
+from .printer import attribute, attributes
+
+
+def is_immediate(value: Value) -> bool:
+    """A constant of one element is part of the code; every other one is passed by pointer."""
+    return isinstance(value, Const) and value.data.size == 1
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Calls in order; the kernel takes ``inputs`` by pointer, then its one output."""
+
+    calls: tuple[Call, ...]
+    anchor: Call | None
+    inputs: tuple[Value, ...]
+    output: Var
+
+    @staticmethod
+    def of(calls: Iterable[Call], anchor: Call | None = None, output: Var | None = None) -> Group:
+        """The group of some calls; its output is the last call's unless it is named."""
+        calls = tuple(calls)
+        made = {v for c in calls for v in c.outputs}
+        operands = dict.fromkeys(v for c in calls for v in c.operands)
+        inputs = tuple(v for v in operands if v not in made and not is_immediate(v))
+        return Group(calls, anchor, inputs, calls[-1].output if output is None else output)
+
+    @property
+    def source(self) -> str:
+        """The framework's name of the layer that the kernel does."""
+        return (self.anchor or self.calls[-1]).source
+
+    @property
+    def op_names(self) -> str:
+        return "+".join(c.op.name for c in self.calls)
+
+    @property
+    def epilogue(self) -> tuple[Call, ...]:
+        """The calls after the anchor."""
+        if self.anchor is None:
+            return ()
+        return self.calls[self.calls.index(self.anchor) + 1 :]
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-accumulates of all calls."""
+        return sum(
+            c.op.macs([v.type for v in c.operands], [v.type for v in c.outputs])  # type: ignore[attr-defined]
+            for c in self.calls
+        )
+
+    @cached_property
+    def text(self) -> str:
+        """What decides the code: structure, types, attributes and immediates, without names."""
+        names: dict[Value, str] = {v: f"p{i}" for i, v in enumerate(self.inputs)}
+
+        def name(value: Value) -> str:
+            if isinstance(value, Const) and is_immediate(value):
+                return f"{value.type}={attribute(value.data.ravel()[0].item())}"
+            return names[value]
+
+        lines = [", ".join(f"{names[v]}: {v.type}" for v in self.inputs)]
+        for number, call in enumerate(self.calls):
+            names.update((v, f"v{number}.{i}") for i, v in enumerate(call.outputs))
+            types = ", ".join(str(v.type) for v in call.outputs)
+            operands = ", ".join(map(name, call.operands))
+            mark = "anchor " if call is self.anchor else ""
+            lines.append(f"{mark}{call.op.name}({operands}){attributes(call.op)} : {types}")
+        return "\n".join([*lines, f"return {names[self.output]}"])
+
+    def key(self, target_key: str) -> str:
+        """The workload: equal for groups that one kernel can serve on one target."""
+        return hashlib.sha256(f"{target_key}\n{self.text}".encode()).hexdigest()
