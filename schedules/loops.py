@@ -40,6 +40,23 @@ def cut(shape: Sequence[int], steps: int) -> int:
     return taken
 
 
+def blocks_of(rows: int, others: int, least: int = 1) -> tuple[int, int]:
+    """(blocks, rows in a block) where each block makes ``others`` steps of the parallel axis.
+
+    At least ``least`` blocks, and as few more as keep 2, 4 or 8 threads busy to the end.
+    """
+
+    def cost(blocks: int) -> float:
+        size = ceil_div(rows, blocks)
+        steps = ceil_div(rows, size) * others
+        idle = [ceil_div(steps, t) * size * t / (rows * others) for t in (2, 4, 8)]
+        return 2 * idle[0] + idle[1] + 0.5 * idle[2] + 0.01 * blocks
+
+    best = min(range(min(least, rows), min(rows, max(least, STEPS)) + 1), key=cost)
+    size = ceil_div(rows, best)
+    return ceil_div(rows, size), size
+
+
 def share(code: Code, p: Any, steps: int, size: int) -> tuple[Any, Any]:
     """First and number of the ``size`` things that step ``p`` of ``steps`` does."""
     each = ceil_div(size, steps)

@@ -16,9 +16,10 @@ from armlet.compiler.ops.lazy import tirx
 from armlet.targets import Target
 
 from ..emit import pieces
+from ..loops import blocks_of
 from ..template import Config, Template
 from ..tensor_graph import TensorGraph
-from .window import Window, column_runs, inside_rows, row_blocks, window_of
+from .window import Window, column_runs, inside_rows, window_of
 
 #: multiply-adds of a tile that are written out
 WRITTEN_OUT = 80
@@ -73,7 +74,7 @@ class _Writer:
         self.anchor = self.graph.group.anchor
         self.x, self.w, *self.bias = self.anchor.operands
         planes = w.n * w.planes
-        blocks, rows = row_blocks(w.out_height, planes)
+        blocks, rows = blocks_of(w.out_height, planes)
         with code.parallel(planes * blocks) as p:
             plane, first = p // blocks, p % blocks * rows
             count = rows if blocks * rows == w.out_height else tirx.min(rows, w.out_height - first)

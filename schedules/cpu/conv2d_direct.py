@@ -19,10 +19,14 @@ from armlet.compiler.ops.lazy import tirx
 from armlet.targets import Target
 
 from ..emit import ceil_div, pieces
+from ..loops import blocks_of
 from ..template import Config, Template
 from ..tensor_graph import TensorGraph
 from .register_tile import Tile, best_tile, tiles
-from .window import STEPS, inside_rows
+from .window import inside_rows
+
+#: rows that are too few to share among threads
+FEW_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -102,12 +106,11 @@ class Conv2dDirect(Template):
         weights = group.anchor.operands[1].type.bytes
         channel_groups = ceil_div(shape.out_blocks, tile.columns)
         by_channels = weights > target.l2_bytes or (
-            shape.n * shape.rows < STEPS // 2 and channel_groups > 1
+            shape.n * shape.rows < FEW_ROWS and channel_groups > 1
         )
-        wanted = ceil_div(2 * inputs, target.l2_bytes) if channel_groups > 1 else 1
-        if not by_channels:
-            wanted = max(wanted, min(shape.rows, ceil_div(STEPS, shape.n)))
-        rows = ceil_div(shape.rows, wanted)
+        # a block's input stays in L2 while all groups of channels read it
+        least = ceil_div(2 * inputs, target.l2_bytes) if channel_groups > 1 else 1
+        _, rows = blocks_of(shape.rows, shape.n * (channel_groups if by_channels else 1), least)
         return {
             "pixels": tile.rows,
             "vectors": tile.columns,

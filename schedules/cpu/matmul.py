@@ -19,11 +19,13 @@ from armlet.compiler.ops.lazy import tirx
 from armlet.targets import Target
 
 from ..emit import Array, ceil_div, pieces, unravel
-from ..loops import powers
+from ..loops import blocks_of, powers
 from ..template import Config, Template
 from ..tensor_graph import TensorGraph
 from .register_tile import Tile, best_tile, multiply_add, tiles
-from .window import STEPS
+
+#: tiles that are too few to share among threads
+FEW_TILES = 16
 
 
 @dataclass(frozen=True)
@@ -77,16 +79,20 @@ class MatMul(Template):
         batch = math.prod(p.batch)
         groups = ceil_div(p.vectors, tile.columns)
         right = 4 * p.depth * p.columns
-        few_rows = batch * ceil_div(p.rows, tile.rows) < STEPS
-        by_columns = p.packed and groups > 1 and (right > target.l2_bytes // 2 or few_rows)
-        wanted = 1 if by_columns else max(1, STEPS // batch)
-        block = ceil_div(ceil_div(p.rows, wanted), tile.rows) * tile.rows
-        if not p.packed:
+        heights = ceil_div(p.rows, tile.rows)
+        by_columns = (
+            p.packed
+            and groups > 1
+            and (right > target.l2_bytes // 2 or batch * heights < FEW_TILES)
+        )
+        # a block's rows stay in L2 while all groups of columns pass
+        least = ceil_div(8 * p.rows * p.depth, target.l2_bytes)
+        if by_columns or p.packed:
+            _, block = blocks_of(heights, batch * (groups if by_columns else 1), least)
+        else:
             # each block packs the last columns anew
-            block = max(block, min(p.rows, 32))
-        # the left operand's rows stay in L2 while all groups of columns pass
-        most = max(tile.rows, target.l2_bytes // (8 * p.depth))
-        block = min(block, most, p.rows)
+            _, block = blocks_of(heights, batch, max(1, min(least, heights // 2)))
+        block = min(p.rows, block * tile.rows)
         return {
             "rows": tile.rows,
             "vectors": tile.columns,

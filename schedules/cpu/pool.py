@@ -15,9 +15,10 @@ from armlet.compiler.ops.reduce import extreme
 from armlet.targets import Target
 
 from ..emit import Array
+from ..loops import blocks_of
 from ..template import Config, Template
 from ..tensor_graph import TensorGraph
-from .window import ColumnRun, Window, column_runs, inside_rows, row_blocks, window_of
+from .window import ColumnRun, Window, column_runs, inside_rows, window_of
 
 #: window elements of a tile that are written out in a row of the window
 WRITTEN_OUT = 64
@@ -56,7 +57,7 @@ class _Writer:
         self.dtype = self.anchor.output.type.dtype
         self.blocked = self.anchor.output.type.rank == 5
         planes = w.n * w.planes
-        blocks, rows = row_blocks(w.out_height, planes)
+        blocks, rows = blocks_of(w.out_height, planes)
         with code.parallel(planes * blocks) as p:
             plane, first = code.index(p // blocks), code.index(p % blocks * rows)
             count = rows if blocks * rows == w.out_height else tirx.min(rows, w.out_height - first)

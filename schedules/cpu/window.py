@@ -12,10 +12,7 @@ from typing import Any
 from armlet.compiler.ir.group import Group
 from armlet.compiler.ops.lazy import tirx
 
-from ..emit import ceil_div, pieces
-
-#: steps of the parallel axis that balance any number of threads well enough
-STEPS = 16
+from ..emit import pieces
 
 
 @dataclass(frozen=True)
@@ -61,13 +58,6 @@ def window_of(group: Group) -> Window:
         n, planes, height, width, lanes[0] if lanes else 1, out[2], out[3],
         kernel, op.strides, op.dilations, op.pads[:2],  # type: ignore[arg-type]
     )  # fmt: skip
-
-
-def row_blocks(rows: int, planes: int) -> tuple[int, int]:
-    """Blocks that a plane's rows are cut into, and rows in a block, so that threads balance."""
-    wanted = min(rows, ceil_div(STEPS, planes))
-    size = ceil_div(rows, wanted)
-    return ceil_div(rows, size), size
 
 
 def column_runs(w: Window, tile: int) -> list[ColumnRun]:
