@@ -63,7 +63,7 @@ def test_the_answer_is_onnx_runtimes(compiled):
 
 
 def test_code_and_memory_stay_small(compiled):
-    path, _, model = compiled
+    _, _, model = compiled
     manifest = model.manifest
     assert manifest["arena_bytes"] <= 1.15 * manifest["arena_lower_bound"]
     assert model.path.stat().st_size - manifest["constant_bytes"] <= 400 << 10
