@@ -6,10 +6,12 @@ so that ``armlet --help`` answers at once. Exit status: 0 done, 1 the answer is 
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -29,6 +31,7 @@ from .selftest import selftest
 VERBS = (check, compile, run, bench, diff, inspect, selftest, doctor)
 
 INTERRUPTED = 130
+TERMINATED = 143
 
 # the base of all errors about arguments, wherever this version of typer keeps click
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -64,8 +67,15 @@ def top(
         raise typer.Exit(2)
 
 
+def _terminate(*_: object) -> NoReturn:
+    """So that temporary files are removed when a time limit ends the process."""
+    raise SystemExit(TERMINATED)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit status."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         for setting in settings.ALL:
             _ = setting.value  # an impossible one is told before anything is done

@@ -34,9 +34,13 @@ def check(
 
 
 def _print(report: Report) -> None:
+    from armlet.frontends.report import Status, summary
+
     rows: dict[tuple[str, str, str], int] = {}
     for node in report.nodes:
-        key = (node.operator, node.status.value, node.reason)
+        # the reasons of what is not reached are those of the nodes before it
+        reason = "" if node.status is Status.NOT_REACHED else node.reason
+        key = (node.operator, node.status.value, reason)
         rows[key] = rows.get(key, 0) + 1
     show.table(
         ["operator", ">count", "status", "why"],
@@ -50,6 +54,4 @@ def _print(report: Report) -> None:
     if report.supported:
         print(f"supported: all {len(report.nodes)} nodes")
         return
-    from armlet.frontends.report import summary
-
     print(f"not supported: {summary(report.problems)}")

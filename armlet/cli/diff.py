@@ -70,11 +70,12 @@ def diff(
                 "reference": reference.name,
                 "tolerance": tolerance,
                 "first_different": first,
+                "tasks": len(compiled.tasks),
                 "layers": [layer.as_dict() for layer in layers],
             }
         )
     else:
-        _print(layers, all, reference.name)
+        _print(layers, all, reference.name, len(compiled.tasks))
     raise typer.Exit(1 if bad else 0)
 
 
@@ -82,7 +83,7 @@ def diff(
 _SHOWN = 20
 
 
-def _print(layers: list[Any], all: bool, reference: str) -> None:
+def _print(layers: list[Any], all: bool, reference: str, tasks: int) -> None:
     bad = [layer for layer in layers if layer.flagged]
     if bad:
         print(f"first difference: layer {bad[0].source!r}, {bad[0].difference}")
@@ -105,6 +106,6 @@ def _print(layers: list[Any], all: bool, reference: str) -> None:
     )
     inner = sum(layer.kind == "layer" for layer in layers)
     print(
-        f"{inner} layers and {len(layers) - inner} outputs compared with {reference}: "
-        + (f"{len(bad)} differ" if bad else "none differs")
+        f"{inner} inner values of {tasks} tasks, and {len(layers) - inner} outputs, compared with "
+        f"{reference}: " + (f"{len(bad)} differ" if bad else "none differs")
     )

@@ -33,7 +33,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
         made.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold")
     for row in rows:
         made.add_row(*(Text(str(cell)) for cell in row))
-    console.print(made)
+    with console.capture() as text:
+        console.print(made)
+    print("\n".join(line.rstrip() for line in text.get().splitlines() if line.strip()))
 
 
 def pairs(rows: Iterable[tuple[str, object]]) -> None:

@@ -44,6 +44,11 @@ def module(func: PlainFunction, symbol: str, target: Target) -> Any:
 
 
 def object_code(made: Any) -> bytes:
+    """LLVM writes to paths only, and aborts where a disk is full: so to memory if it can be."""
+    if hasattr(os, "memfd_create"):
+        with os.fdopen(os.memfd_create("kernel.o"), "rb") as file:
+            made.write_to_file(f"/proc/self/fd/{file.fileno()}", "o")
+            return file.read()
     with tempfile.TemporaryDirectory(prefix="armlet-") as folder:
         path = os.path.join(folder, "kernel.o")
         made.write_to_file(path)

@@ -80,7 +80,7 @@ def of_many_kernels(count: int) -> onnx.ModelProto:
     """Convolutions in a row, no two alike."""
     tensors = ["x", *(f"t{n}" for n in range(count))]
     nodes = [
-        node("Conv", f"{before} w{n}", after, pads=[n] * 4)
+        node("Conv", f"{before} w{n}", after, name=f"layer{n}", pads=[n] * 4)
         for n, (before, after) in enumerate(pairwise(tensors))
     ]
     weights = {f"w{n}": weight(4, 4, 2 * n + 1, 2 * n + 1) for n in range(count)}

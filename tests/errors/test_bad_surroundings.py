@@ -72,8 +72,12 @@ def test_a_full_disk_keeps_the_old_artifact(tiny_disk, shell, sound):
     assert (tiny_disk / "m.so").read_bytes() == b"the old one"
 
 
-def test_a_full_disk_under_temporary_files(tiny_disk, shell, sound, monkeypatch):
+def test_a_full_disk_under_temporary_files(tiny_disk, shell, sound, monkeypatch, tmp_path_factory):
     monkeypatch.setattr("tempfile.tempdir", str(tiny_disk))
+    monkeypatch.setenv("TMPDIR", str(tiny_disk))
+    # nothing is there yet: kernels are compiled while the disk is full, too
+    monkeypatch.setenv("ARMLET_CACHE", str(tmp_path_factory.mktemp("fresh")))
+    (tiny_disk / "ballast").write_bytes(bytes(8 << 10))
     output = shell.folder / "out" / "m.so"
     text = shell.refused("AL401", [], "compile", sound, "-o", output)
     assert "TMPDIR" in text
@@ -221,21 +225,38 @@ def test_an_interruption_leaves_nothing(stage, shell, sound, monkeypatch):
     assert shell.files() == before
 
 
-def test_ctrl_c_ends_all_processes_quietly(shell, tmp_path):
-    """The signal goes to every process of the terminal, kernel workers among them."""
+@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM"])
+def test_signals_end_all_processes_quietly(how, tmp_path):
+    """Ctrl-C goes to every process of the terminal, kernel workers among them."""
     source = tmp_path / "large.onnx"
     source.write_bytes(models.of_many_kernels(24).SerializeToString())
+    for name in ("out", "temporary"):
+        (tmp_path / name).mkdir()
     output = tmp_path / "out" / "m.so"
     command = [sys.executable, "-m", "armlet", "compile", str(source), "-o", str(output)]
-    environment = {**os.environ, "ARMLET_CACHE": str(tmp_path / "cache"), "ARMLET_JOBS": "2"}
+    variables = {
+        "ARMLET_CACHE": str(tmp_path / "cache"),
+        "ARMLET_JOBS": "2",
+        "TMPDIR": str(tmp_path / "temporary"),
+    }
     process = subprocess.Popen(
-        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        env={**os.environ, **variables},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 60
     while not [*(tmp_path / "cache").rglob("*.kernel")] and time.monotonic() < deadline:
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)
+    if how == "Ctrl-C":
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.terminate()
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err.splitlines() == ["interrupted"]
+    expected = (130, ["interrupted"]) if how == "Ctrl-C" else (143, [])
+    assert (process.returncode, err.splitlines()) == expected
     assert not any((tmp_path / "out").iterdir())
+    assert not any((tmp_path / "temporary").iterdir())
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
