@@ -20,6 +20,7 @@ from .options import (
     feeds_of,
     shapes_of,
     source_of,
+    tasks_of,
 )
 
 if TYPE_CHECKING:
@@ -135,13 +136,10 @@ def _measure(
 
 def _layers(model: CompiledModel, feeds: dict[str, Any]) -> list[dict[str, Any]]:
     """Every task, the slowest first."""
-    manifest = model.manifest
-    columns = manifest["task_columns"]
     entries = model.profile(feeds)
     whole = sum(e.seconds for e in entries) or 1.0
     rows = []
-    for entry, values in zip(entries, manifest["task_rows"], strict=True):
-        task = dict(zip(columns, values, strict=True))
+    for entry, task in zip(entries, tasks_of(model), strict=True):
         flops = 2 * task["macs"] / entry.seconds if entry.seconds else 0.0
         rows.append(
             {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,10 @@ from .options import (
     shapes_of,
     source_of,
 )  # fmt: skip
+
+if TYPE_CHECKING:
+    from armlet.artifact import CompiledModel
+    from armlet.compiler.ir import Module
 
 
 def diff(
@@ -42,20 +46,10 @@ def diff(
     shapes, tolerance = shapes_of(shape), check_tolerance(tolerance)
     arrays = read_arrays(data) if data else None
 
-    from armlet import api
-    from armlet.compiler.build import build
     from armlet.layers import compare_layers
     from armlet.reference import reference_of
-    from armlet.targets import target as target_of
 
-    if artifact is not None:
-        compiled = api.open(artifact)
-        module = source_of(compiled, model, shapes)
-    else:
-        with show.working(f"compiling {model.name}") as progress:
-            module = api.load(model, shapes)
-            # not verified: what is wrong is shown by layer below
-            compiled = api.linked(build(module, target_of(target), progress))
+    compiled, module = _both(model, artifact, shapes, target)
     feeds: dict[str, Any] = {**compiled.example_inputs()}
     if data and arrays is not None:
         feeds |= named(arrays, [i.name for i in compiled.inputs], data)
@@ -63,20 +57,35 @@ def diff(
     layers = compare_layers(compiled, reference, feeds, tolerance)
     bad = [layer for layer in layers if layer.flagged]
     if json:
-        first = bad[0].as_dict() if bad else None
-        show.as_json(
-            {
-                "model": str(model),
-                "reference": reference.name,
-                "tolerance": tolerance,
-                "first_different": first,
-                "tasks": len(compiled.tasks),
-                "layers": [layer.as_dict() for layer in layers],
-            }
-        )
+        document = {
+            "model": str(model),
+            "reference": reference.name,
+            "tolerance": tolerance,
+            "first_different": bad[0].as_dict() if bad else None,
+            "tasks": len(compiled.tasks),
+            "layers": [layer.as_dict() for layer in layers],
+        }
+        show.as_json(document)
     else:
         _print(layers, all, reference.name, len(compiled.tasks))
     raise typer.Exit(1 if bad else 0)
+
+
+def _both(
+    model: Path, artifact: Path | None, shapes: dict[str, tuple[int, ...]], target: str
+) -> tuple[CompiledModel, Module]:
+    """The artifact and its source."""
+    from armlet import api
+    from armlet.compiler.build import build
+    from armlet.targets import target as target_of
+
+    if artifact is not None:
+        compiled = api.open(artifact)
+        return compiled, source_of(compiled, model, shapes)
+    with show.working(f"compiling {model.name}") as progress:
+        module = api.load(model, shapes)
+        # not verified: what is wrong is shown by layer
+        return api.linked(build(module, target_of(target), progress)), module
 
 
 #: layers shown unless all are asked for

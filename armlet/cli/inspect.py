@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import show
-from .options import DumpPasses, Json, Shapes, Target, shapes_of
+from .options import DumpPasses, Json, Shapes, Target, shapes_of, tasks_of
 
 if TYPE_CHECKING:
     from armlet.artifact import CompiledModel
@@ -118,10 +118,9 @@ def _sizes(path: Path) -> dict[str, int]:
 
 def _kernels(model: CompiledModel) -> list[dict[str, Any]]:
     """Every kernel with what runs it, the largest first."""
-    manifest = model.manifest
-    kernels = [{**k, "tasks": 0, "weight_bytes": 0, "layers": []} for k in manifest["kernels"]]
-    for task, row in zip(model.tasks, manifest["task_rows"], strict=True):
-        values = dict(zip(manifest["task_columns"], row, strict=True))
+    facts = model.manifest["kernels"]
+    kernels = [{**k, "tasks": 0, "weight_bytes": 0, "layers": []} for k in facts]
+    for task, values in zip(model.tasks, tasks_of(model), strict=True):
         kernel = kernels[values["kernel"]]
         kernel["operators"] = values["operators"]
         kernel["tasks"] += 1
@@ -134,12 +133,11 @@ def _artifact(path: Path) -> dict[str, Any]:
     import armlet
 
     with armlet.open(path, threads=1) as model:
-        manifest = {k: v for k, v in model.manifest.items() if not k.startswith("task_")}
-        rows = [dict(zip(model.manifest["task_columns"], r)) for r in model.manifest["task_rows"]]
         layers = [
-            {"layer": t.source, "value": t.value, "template": t.template, **row}
-            for t, row in zip(model.tasks, rows, strict=True)
+            {"layer": t.source, "value": t.value, "template": t.template, **facts}
+            for t, facts in zip(model.tasks, tasks_of(model), strict=True)
         ]
+        manifest = {k: v for k, v in model.manifest.items() if not k.startswith("task_")}
         return {
             "kind": "artifact",
             "path": str(path),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,17 @@ def test_compile_compares_on_given_samples(suffix, shell, small_cnn, picture, tm
     data = tmp_path / f"data{suffix}"
     np.save(data, picture) if suffix == ".npy" else np.savez(data, x=picture)
     shell("compile", small_cnn, "-o", tmp_path / "m.so", "--data", data)
+
+
+def test_without_onnxruntime_numpy_is_the_judge(document, small_cnn, tmp_path, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name)
+    )
+    found = document("compile", small_cnn, "-o", tmp_path / "m.so")
+    assert found["verified_by"] == "NumPy"
+    assert found["outputs"][0]["relative_error"] < 1e-4
+    assert document("diff", small_cnn, tmp_path / "m.so")["reference"] == "NumPy"
 
 
 def test_compile_replaces_an_artifact_that_is_open(shell, small_cnn, artifact, picture):

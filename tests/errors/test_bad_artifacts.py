@@ -105,6 +105,13 @@ def test_an_artifact_without_a_selftest_says_so(shell: Refusals) -> None:
     shell.refused("AL501", ["untested.so", "self-test"], "selftest", path)
 
 
+@pytest.mark.parametrize("verb", [["inspect"], ["bench", "--per-layer", "--seconds", "0"]])
+def test_an_artifact_whose_manifest_says_too_little(verb: list[str], shell: Refusals) -> None:
+    path = shell.folder / "foreign.so"
+    tiny.artifact(path)
+    shell.refused("AL501", ["foreign.so", "manifest"], verb[0], path, *verb[1:])
+
+
 def test_a_failing_selftest_is_an_answer_not_an_error(shell: Refusals) -> None:
     path = shell.folder / "wrong.so"
     tiny.artifact(path, selftest=tiny.selftest(shift=1.0))
