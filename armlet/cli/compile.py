@@ -20,7 +20,7 @@ from .options import (
     named,
     read_arrays,
     shapes_of,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from armlet.artifact import CompiledModel

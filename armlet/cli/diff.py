@@ -19,7 +19,7 @@ from .options import (
     read_arrays,
     shapes_of,
     source_of,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from armlet.artifact import CompiledModel
