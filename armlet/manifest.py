@@ -13,8 +13,8 @@ from typing import Any
 import armlet
 from armlet.compiler.build import Build
 from armlet.compiler.ir import Const
+from armlet.compiler.ir.group import Group
 from armlet.compiler.link.elf import code_bytes
-from armlet.compiler.lower.group import Group
 
 
 def manifest(made: Build, verified_by: str) -> dict[str, Any]:

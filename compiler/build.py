@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from armlet import debug
 from armlet.compiler.dump import Dump, groups_text
 from armlet.compiler.ir import Call, Function, Module, print_function, verify
+from armlet.compiler.ir.group import Group
 from armlet.compiler.lower.compile import lower
-from armlet.compiler.lower.group import Group
 from armlet.compiler.passes import pipeline
 from armlet.compiler.passes.fuse import fuse
 from armlet.compiler.plan.plan import Plan

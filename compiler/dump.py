@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from armlet.compiler.ir import Function, print_function
-from armlet.compiler.lower.group import Group
+from armlet.compiler.ir.group import Group
 from armlet.compiler.plan.plan import Location, Plan, Space
 from armlet.errors import OutputError
 

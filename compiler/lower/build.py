@@ -10,13 +10,13 @@ from typing import Any
 
 import tvm
 
+from armlet.compiler.ir.group import Group
 from armlet.errors import InternalError
 from armlet.schedules.cpu import template_for
 from armlet.schedules.template import Config
 from armlet.schedules.tensor_graph import TensorGraph
 from armlet.targets import Target
 
-from .group import Group
 from .kernel import Kernel
 from .plain_c import PlainFunction, plain_c
 

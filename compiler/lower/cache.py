@@ -15,10 +15,10 @@ from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
+from armlet.compiler.ir.group import Group
 from armlet.settings import CACHE
 from armlet.targets import Target
 
-from .group import Group
 from .kernel import Kernel
 
 _ROOT = Path(__file__).resolve().parent.parent.parent

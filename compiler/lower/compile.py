@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from armlet.compiler.ir import Const, Value, Var
+from armlet.compiler.ir.group import Group, is_immediate
 from armlet.errors import ArmletError, InternalError
 from armlet.settings import JOBS
 from armlet.targets import Target
 
 from . import cache, worker
-from .group import Group, is_immediate
 from .kernel import Kernel
 
 #: called with (kernels done, kernels in all, what was just done)

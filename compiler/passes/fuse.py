@@ -26,7 +26,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from armlet.compiler.ir import Call, Function
-from armlet.compiler.lower.group import Group
+from armlet.compiler.ir.group import Group
 from armlet.compiler.ops import Fusion, Op
 
 #: a kernel takes at most so many pointers (the executor's dispatch ends there)

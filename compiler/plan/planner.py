@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from armlet.compiler.ir import Call, Const, Function, Value
-from armlet.compiler.lower.group import Group
+from armlet.compiler.ir.group import Group
 from armlet.compiler.lower.kernel import Kernel
 
 from . import arena, storage

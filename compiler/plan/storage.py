@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from armlet.compiler.ir import Call, Const, Function, Value, Var
-from armlet.compiler.lower.group import Group
+from armlet.compiler.ir.group import Group
 from armlet.compiler.ops import Fusion, Op
 
 from .plan import ALIGNMENT

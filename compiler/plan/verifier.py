@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from armlet.compiler.ir import Call, Value, Var
-from armlet.compiler.lower.group import Group
+from armlet.compiler.ir.group import Group
 from armlet.compiler.ops import Fusion, Op
 
 from .plan import ALIGNMENT, Location, Plan, Space
