@@ -66,7 +66,10 @@ class Code:
         self._open: list[list[Any]] = [[]]
         #: knows the ranges of the loops, for ``simple``
         self._analyzer = tvm.sym.Analyzer()
-        self._bound: list[tuple[Any, Any]] = []
+        #: lane and lanes of the vector that is being written
+        self._lane: tuple[Any, int] | None = None
+        #: what ``bind`` named for the next store, by keys of whoever asks for names
+        self.named: dict[Any, Any] = {}
         self._count = 0
 
     def emit(self, stmt: Any) -> None:
@@ -101,9 +104,13 @@ class Code:
         """The one loop that threads share; it must be the outermost."""
         return self.loop(extent, "p", kind=tirx.ForKind.PARALLEL)
 
-    def vector(self, extent: int) -> Any:
+    @contextmanager
+    def vector(self, extent: int) -> Iterator[Any]:
         """One vector instruction for the statements inside."""
-        return self.loop(extent, "v", kind=tirx.ForKind.VECTORIZED if extent > 1 else None)
+        with self.loop(extent, "v", kind=tirx.ForKind.VECTORIZED if extent > 1 else None) as v:
+            self._lane = (v, extent) if extent > 1 else None
+            yield v
+            self._lane = None
 
     @contextmanager
     def discarded(self) -> Iterator[None]:
@@ -158,18 +165,21 @@ class Code:
         return var
 
     def bind(self, value: Any) -> Any:
-        """A name, in the next store, for a value that it uses more than once."""
-        var = tirx.Var(self._name("t"), value.expr_ty())
-        self._bound.append((var, value))
-        return var
+        """A register for a value that the next store uses more than once.
+
+        Not a ``Let``: TVM's analyser refuses one inside the value of another.
+        """
+        lane, lanes = self._lane or (0, 1)
+        held = Array((lanes,), str(value.expr_ty()), self._name("t"), "local")
+        self._open[-2 if self._lane else -1].append(tirx.AllocBuffer(held.buffer))
+        self.emit(tirx.BufferStore(held.buffer, value, [lane]))
+        return held[[lane]]
 
     def store(self, array: Array, indices: Sequence[Any], value: Any) -> None:
         self.store_at(array, array.at(indices), value)
 
     def store_at(self, array: Array, place: Any, value: Any) -> None:
-        for var, bound in reversed(self._bound):
-            value = tirx.Let(var, bound, value)
-        self._bound.clear()
+        self.named.clear()
         self.emit(tirx.BufferStore(array.buffer, tirx.convert(value), [place]))
 
     def function(self, parameters: Sequence[Array]) -> Any:

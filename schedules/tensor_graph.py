@@ -7,6 +7,7 @@ with ``known[anchor output]`` = how to read its register tile.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -60,6 +61,7 @@ class TensorGraph:
         #: the places that were read or stored since this was cleared, if they are simplified
         self.places: list[Any] = []
         self._may_bind = True
+        self._readers = Counter(v for c in group.calls for v in set(c.operands))
         self._stages: dict[Call, tuple[dict[Any, Value], Sequence[Any]]] = {}
 
     @property
@@ -77,14 +79,25 @@ class TensorGraph:
         if value in self.known:
             return self.known[value](*indices)
         if value in self._calls:
-            call = self._calls[value]
-            return self.inline(self.stage(call)[1][call.outputs.index(value)], indices, call)
+            return self._called(value, indices)
         if value in self.arrays:
             array = self.arrays[value]
             loaded = tirx.BufferLoad(array.buffer, [self._place(array, indices)])
             return loaded != 0 if value.type.dtype == "bool" else loaded
         assert isinstance(value, Const)
         return immediate(value)
+
+    def _called(self, value: Value, indices: Sequence[Any]) -> Any:
+        """As ``read``, of a call's output; named where several calls read it."""
+        call = self._calls[value]
+        shared = self._readers[value] > 1 and self._may_bind
+        key = (value, tvm_ffi.structural_hash([tirx.convert(i) for i in indices]))
+        if shared and key in self.code.named:
+            return self.code.named[key]
+        element = self.inline(self.stage(call)[1][call.outputs.index(value)], indices, call)
+        if shared:
+            element = self.code.named[key] = self.code.bind(element)
+        return element
 
     def store(self, *indices: Any) -> None:
         """Stores the element of the output at ``indices``, as the group's calls say."""
