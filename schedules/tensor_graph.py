@@ -180,7 +180,7 @@ class TensorGraph:
         def call(node: Any, mutator: Any) -> Any:
             if node.op.name == "tirx.isnan":
                 return is_nan(mutator.mutate(node.args[0]))
-            if node.op.name == "tirx.if_then_else" and self.simplifies:
+            if node.op.name == "prim.if_then_else" and self.simplifies:
                 return self._choice(node, mutator)
             if node.op.name != "te.tensor_load":
                 return mutator.default_mutate(node)
@@ -231,7 +231,7 @@ def _loads(body: Any) -> tuple[dict[Any, int], bool]:
             key = _element(node)
             found[key] = found.get(key, 0) + 1
         else:
-            guarded |= node.op.name.endswith("if_then_else")
+            guarded |= node.op.name == "prim.if_then_else"
         for argument in node.args[node.op.name == "te.tensor_load" :]:
             visitor.visit(argument)
 

@@ -119,8 +119,8 @@ def test_a_long_chain_does_not_double_at_every_link():
         lambda n: n.leaky_relu(n.x(64, 100)),
         lambda n: n.maximum(n.x(64, 100), n.x(64, 100)),
         lambda n: n.mul(n.x(1, 4, 8, 8, 16), n.x(1, 4, 1, 1, 16)),
-        lambda n: n.relu(n.concat(n.x(2, 300), n.x(2, 212), axis=1)),
-        lambda n: n.relu(n.pad(n.x(2, 300), before=(0, 3), after=(0, 5))),
+        lambda n: n.relu(n.concat(n.x(50, 300), n.x(50, 212), axis=1)),
+        lambda n: n.relu(n.pad(n.x(50, 3000), before=(0, 3), after=(0, 5))),
         lambda n: n.exp(n.pack_channels(n.x(1, 40, 9, 9), block=16)),
     ],
 )  # fmt: skip
