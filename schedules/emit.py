@@ -167,8 +167,11 @@ class Code:
     def bind(self, value: Any) -> Any:
         """A register for a value that the next store uses more than once.
 
-        Not a ``Let``: TVM's analyser refuses one inside the value of another.
+        Not a ``Let``: TVM's analyser refuses one inside the value of another. A truth value is
+        held as a byte: negated as a vector of bits in bytes, it would be 254.
         """
+        if str(value.expr_ty()) == "bool":
+            return self.bind(value.astype("uint8")) != 0
         lane, lanes = self._lane or (0, 1)
         held = Array((lanes,), str(value.expr_ty()), self._name("t"), "local")
         self._open[-2 if self._lane else -1].append(tirx.AllocBuffer(held.buffer))

@@ -26,6 +26,11 @@ def powers(size: int) -> Iterator[tuple[int, int]]:
         start, size = start + width, size - width
 
 
+def vectors(code: Code, size: int, lanes: int, body: Callable[[Any], None]) -> None:
+    """``body(i)`` for every i below ``size``, in vectors and then in shorter vectors."""
+    _cover_row(code, 0, 1, size, lanes, body)
+
+
 def steps_for(elements: int) -> int:
     """How many steps of the parallel axis so many elements are worth."""
     return max(1, min(STEPS, elements // GRAIN))

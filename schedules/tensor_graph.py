@@ -55,7 +55,7 @@ class TensorGraph:
         self.known: dict[Value, Callable[..., Any]] = {}
         #: as ``known``, of stages within the anchor, by their tensor operation
         self.staged: dict[Any, Callable[..., Any]] = {}
-        self._calls = {v: c for c in group.calls for v in c.outputs}
+        self._calls: dict[Value, Call] = {v: c for c in group.calls for v in c.outputs}
         #: whether indices have divisions to cancel: it takes time
         self.simplifies = False
         #: the places that were read or stored since this was cleared, if they are simplified

@@ -11,6 +11,7 @@ from armlet.targets import Target
 from ..template import Template
 from .conv2d_depthwise import Conv2dDepthwise
 from .conv2d_direct import Conv2dDirect
+from .conv2d_plain import Conv2dPlain
 from .generic import Generic
 from .injective import Injective
 from .matmul import MatMul
@@ -20,6 +21,7 @@ from .reduction import Reduction
 TEMPLATES: tuple[Template, ...] = (
     Conv2dDirect(),
     Conv2dDepthwise(),
+    Conv2dPlain(),
     MatMul(),
     Pool(),
     Reduction(),

@@ -56,6 +56,20 @@ def depthwise(
     return Case(f"{channels} {size} {kernel} {pads} {attributes}", net, channels)
 
 
+def plain(
+    channels: int, out: int, size=(5, 7), kernel=(3, 3), pads=None, n=1, group=1, bias=True,
+    transposed=False, **attributes,
+) -> Case:  # fmt: skip
+    net = Net()
+    pads = (kernel[0] // 2, kernel[1] // 2) * 2 if pads is None else pads
+    weight = (channels, out // group) if transposed else (out, channels // group)
+    operands = [net.x(n, channels, *size), net.x(*weight, *kernel)]
+    operands += [net.x(out)] * bias
+    op = net.conv_transpose2d if transposed else net.conv2d
+    net.relu(op(*operands, pads=pads, group=group, **attributes))
+    return Case(f"{channels}->{out} {size} {kernel} {pads} g{group} {attributes}", net)
+
+
 KERNELS = [
     {"kernel": (1, 1), "strides": (2, 2)},
     {"kernel": (1, 1), "strides": (2, 1), "pads": (1, 0, 0, 1)},
@@ -118,6 +132,26 @@ def test_depthwise_convolution_of_every_kernel():
 def test_depthwise_convolution_of_every_number_of_channels():
     cases = [depthwise(c, n=2) for c in (1, 3, 8, 17, 24, 40)]
     check([*cases, depthwise(160, (30, 30), (5, 5))], "conv2d_depthwise")
+
+
+def test_plain_convolution_of_every_width():
+    check([plain(3, 5, (3, w)) for w in range(1, 40)], "conv2d_plain")
+
+
+def test_plain_convolution_of_every_kernel():
+    check([plain(4, 7, **k) for k in KERNELS], "conv2d_plain")
+    check([plain(12, 21, (6, 9), group=3, strides=(2, 2))], "conv2d_plain")
+
+
+def test_transposed_convolution():
+    rows = [
+        {"strides": (2, 2), "kernel": (2, 2), "pads": (0, 0, 0, 0)},
+        {"strides": (2, 2), "kernel": (4, 4), "pads": (1, 1, 1, 1), "group": 2},
+        {"strides": (2, 3), "pads": (0, 2, 1, 0), "output_padding": (1, 2)},
+        {"dilations": (2, 3), "strides": (1, 2), "pads": (1, 1, 1, 1), "size": (6, 20)},
+        {"pads": (2, 2, 2, 2)},
+    ]
+    check([plain(4, 6, transposed=True, **r) for r in rows], "conv2d_plain")
 
 
 @pytest.mark.parametrize("name", ["linux-x86_64", "linux-x86_64-v2", "linux-x86_64-v3"])

@@ -27,6 +27,21 @@ def test_elementwise_chain_of_every_length():
     check([case(f"{n}", chain(n)) for n in [*range(1, 34), 5000, 70001]], "injective")
 
 
+def test_truth_values_that_two_calls_read():
+    def choice(n: int):
+        def write(net: Net):
+            x = net.x(n)
+            less = net.less(x, net.c(0.25))
+            net.add(
+                net.cast(net.logical_not(less), to="int32"), net.cast(net.logical_xor(less, less),
+                to="int32"),
+            )  # fmt: skip
+
+        return write
+
+    check([case(f"{n}", choice(n)) for n in (1, 7, 16, 64, 67)], "injective")
+
+
 def test_broadcasting():
     shapes = [
         ((2, 3, 5, 7), (3, 1, 1)), ((2, 3, 5, 7), (5, 7)), ((2, 3, 5, 7), (2, 1, 5, 1)),
