@@ -32,10 +32,8 @@ def test_truth_values_that_two_calls_read():
         def write(net: Net):
             x = net.x(n)
             less = net.less(x, net.c(0.25))
-            net.add(
-                net.cast(net.logical_not(less), to="int32"), net.cast(net.logical_xor(less, less),
-                to="int32"),
-            )  # fmt: skip
+            twice = net.mul(net.cast(less, to="int32"), net.cast(less, to="int32"))
+            net.add(net.cast(net.logical_not(less), to="int32"), twice)
 
         return write
 
