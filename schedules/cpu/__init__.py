@@ -11,6 +11,7 @@ from armlet.targets import Target
 from ..template import Template
 from .conv2d_depthwise import Conv2dDepthwise
 from .conv2d_direct import Conv2dDirect
+from .conv2d_dot import Conv2dDot
 from .conv2d_plain import Conv2dPlain
 from .generic import Generic
 from .injective import Injective
@@ -19,6 +20,7 @@ from .pool import Pool
 from .reduction import Reduction
 
 TEMPLATES: tuple[Template, ...] = (
+    Conv2dDot(),
     Conv2dDirect(),
     Conv2dDepthwise(),
     Conv2dPlain(),

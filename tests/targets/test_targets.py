@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from armlet.errors import TargetError
@@ -20,7 +22,7 @@ def test_host_needs_nothing_that_it_lacks():
 
 def test_levels_grow():
     levels = [NAMED[n] for n in NAMED if n.startswith("linux-x86_64")]
-    for lower, higher in zip(levels, levels[1:], strict=False):
+    for lower, higher in itertools.pairwise(levels):
         assert set(lower.features) < set(higher.features)
         assert lower.lanes <= higher.lanes
 
