@@ -48,13 +48,6 @@ class Group:
     def op_names(self) -> str:
         return "+".join(c.op.name for c in self.calls)
 
-    @property
-    def epilogue(self) -> tuple[Call, ...]:
-        """The calls after the anchor."""
-        if self.anchor is None:
-            return ()
-        return self.calls[self.calls.index(self.anchor) + 1 :]
-
     @cached_property
     def macs(self) -> int:
         """Multiply-accumulates of all calls."""

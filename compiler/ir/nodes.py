@@ -136,6 +136,3 @@ class Module:
     main: Function
     outputs: tuple[str, ...]
     metadata: Mapping[str, Any] = field(default_factory=dict)
-
-    def with_main(self, main: Function) -> Module:
-        return dataclasses.replace(self, main=main)

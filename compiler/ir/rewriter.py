@@ -54,9 +54,6 @@ class Rules:
     def __iter__(self) -> Iterator[Rule]:
         return iter(self.rules)
 
-    def __add__(self, other: Rules) -> Rules:
-        return Rules([*self.rules, *other.rules])
-
 
 def names_of(function: Function) -> set[str]:
     """Every name that is taken in a function."""

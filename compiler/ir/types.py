@@ -8,7 +8,6 @@ the same exactly when their texts are.  Static arithmetic never makes a ``Dim``.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Union
@@ -24,8 +23,6 @@ SHORT_NAMES = {
 }  # fmt: skip
 LONG_NAMES = {short: long for long, short in SHORT_NAMES.items()}
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")
-
 
 @dataclass(frozen=True)
 class Dim:
@@ -34,10 +31,6 @@ class Dim:
     text: str
     lower: int | None = field(default=None, compare=False)
     upper: int | None = field(default=None, compare=False)
-
-    @property
-    def is_name(self) -> bool:
-        return _NAME.match(self.text) is not None
 
     def __str__(self) -> str:
         return self.text
