@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import setup
 
-ROOMS = ["frontends", "compiler", "schedules", "targets", "runtime"]
+ROOMS = ["frontends", "compiler", "schedules", "targets", "runtime", "tuning_logs"]
 
 
 def packages():
@@ -20,5 +20,8 @@ found = dict(packages())
 setup(
     packages=list(found),
     package_dir=found,
-    package_data={"armlet.runtime": ["include/*.h", "src/*.c", "src/*.h"]},
+    package_data={
+        "armlet.runtime": ["include/*.h", "src/*.c", "src/*.h"],
+        "armlet.tuning_logs": ["*.jsonl"],
+    },
 )

@@ -19,6 +19,7 @@ from armlet.compiler.dump import Dump
 from armlet.compiler.ir import Module
 from armlet.compiler.link import selftest
 from armlet.compiler.link.linker import link
+from armlet.compiler.records import Records
 from armlet.errors import InputError, ModelShapeError, OutputError
 from armlet.frontends import Problem, Report, Shapes
 from armlet.manifest import manifest
@@ -84,12 +85,14 @@ def compile(
     tolerance: float = TOLERANCE,
     progress: Progress = _quiet,
     dump: PathLike | None = None,
+    records: Records | None = None,
 ) -> CompiledModel:
     """Compiles a model and runs it against its source before returning it.
 
     ``data`` are sample inputs by name for that comparison; inputs that are not given get
     random numbers in [-1, 1). ``tolerance`` is relative to the largest magnitude of each
-    output. ``dump`` is a folder for the text of every stage. Raises what ``load`` raises,
+    output. ``dump`` is a folder for the text of every stage. ``records`` are what tuning found,
+    those shipped and the user's own if they are not given. Raises what ``load`` raises,
     ``InputError``, ``TargetError``, ``ToolchainError``, and ``VerificationError`` naming
     the culprit when the answers differ.
     """
@@ -98,7 +101,7 @@ def compile(
     module = model if isinstance(model, Module) else load(model, shapes)
     require_static(module)
     _check_data(module, data or {})
-    made = build(module, chosen, progress, Dump(Path(dump)) if dump else None)
+    made = build(module, chosen, progress, Dump(Path(dump)) if dump else None, records)
     return finish(made, data, tolerance, progress)
 
 

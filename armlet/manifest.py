@@ -31,7 +31,13 @@ def manifest(made: Build, verified_by: str) -> dict[str, Any]:
         "arena_lower_bound": plan.arena_lower_bound,
         "constant_bytes": plan.constant_bytes,
         "kernels": [
-            {"template": k.template, "code_bytes": code_bytes(k.object), "scratch_bytes": k.scratch}
+            {
+                "template": k.template,
+                "config": dict(k.config),
+                "recorded": k.recorded,
+                "code_bytes": code_bytes(k.object),
+                "scratch_bytes": k.scratch,
+            }
             for k in plan.kernels
         ],
         "tasks": len(plan.tasks),

@@ -28,6 +28,11 @@ def _default_cache() -> Path:
     return Path(base) / "armlet"
 
 
+def _default_records() -> Path:
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "armlet" / "records"
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -71,4 +76,9 @@ DEBUG = Setting(
     "4: tracebacks of errors",
 )  # fmt: skip
 
-ALL: tuple[Setting, ...] = (CACHE, JOBS, DEBUG)
+RECORDS = Setting(
+    "ARMLET_RECORDS", Path, _default_records, "~/.local/share/armlet/records",
+    "folder of tuning records, one file a target: what `armlet tune` found",
+)  # fmt: skip
+
+ALL: tuple[Setting, ...] = (CACHE, RECORDS, JOBS, DEBUG)

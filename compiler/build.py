@@ -19,6 +19,7 @@ from armlet.compiler.passes.fuse import fuse
 from armlet.compiler.plan.plan import Plan
 from armlet.compiler.plan.planner import plan
 from armlet.compiler.plan.verifier import verify_plan
+from armlet.compiler.records import Records
 from armlet.compiler.select.layout import select
 from armlet.errors import ModelShapeError
 from armlet.targets import Target
@@ -88,13 +89,21 @@ def prepare(
 
 
 def build(
-    module: Module, target: Target, progress: Progress = _quiet, dump: Dump | None = None
+    module: Module,
+    target: Target,
+    progress: Progress = _quiet,
+    dump: Dump | None = None,
+    records: Records | None = None,
 ) -> Build:
+    """``records`` are those of the target unless they are given."""
+    records = Records.of(target) if records is None else records
     stages = prepare(module, target, progress, dump)
     function = stages[-1][1]
     items = fuse(function)
     groups = [item for item in items if isinstance(item, Group)]
-    kernels = lower(groups, target, lambda done, total, layer: progress("kernels", done, total))
+    kernels = lower(
+        groups, target, lambda done, total, layer: progress("kernels", done, total), records=records
+    )
     made = plan(function, module.outputs, items, dict(zip(groups, kernels, strict=True)))
     debug.show(2, lambda: groups_text(groups, made))
     if dump:

@@ -49,6 +49,18 @@ class Target:
         }
 
     @property
+    def fingerprint(self) -> str:
+        """What decides a kernel's speed, as text: tuning records serve equal fingerprints only."""
+        caches = f"l1={self.l1_bytes >> 10}K,l2={self.l2_bytes >> 10}K"
+        core = ",".join([self.cpu, *self.attributes, f"lanes={self.lanes}", caches])
+        return f"{self.family}:{core}"
+
+    @property
+    def family(self) -> str:
+        """The architecture: what is learned on one of a family helps on another."""
+        return self.triple.partition("-")[0]
+
+    @property
     def key(self) -> str:
         """Text that differs between targets whose kernels differ."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]

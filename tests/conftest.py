@@ -14,10 +14,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No test depends on what an earlier run compiled; workers of one run share."""
+    """No test depends on what an earlier run compiled or tuned; workers of one run share."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     os.environ["ARMLET_CACHE"] = str(shared / "armlet-cache")
+    os.environ["ARMLET_RECORDS"] = str(shared / "armlet-records")
 
 
 def _constant(name: str, shape: tuple[int, ...], seed: int) -> onnx.TensorProto:

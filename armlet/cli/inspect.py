@@ -133,8 +133,16 @@ def _artifact(path: Path) -> dict[str, Any]:
     import armlet
 
     with armlet.open(path, threads=1) as model:
+        kernels = model.manifest["kernels"]
         layers = [
-            {"layer": t.source, "value": t.value, "template": t.template, **facts}
+            {
+                "layer": t.source,
+                "value": t.value,
+                "template": t.template,
+                "config": kernels[facts["kernel"]]["config"],
+                "recorded": kernels[facts["kernel"]]["recorded"],
+                **facts,
+            }
             for t, facts in zip(model.tasks, tasks_of(model), strict=True)
         ]
         manifest = {k: v for k, v in model.manifest.items() if not k.startswith("task_")}
@@ -148,6 +156,11 @@ def _artifact(path: Path) -> dict[str, Any]:
             "kernels": _kernels(model),
             "layers": layers,
         }
+
+
+def _config(kernel: dict[str, Any]) -> str:
+    knobs = " ".join(f"{knob}={value}" for knob, value in kernel["config"].items())
+    return f"{knobs} (tuned)" if kernel["recorded"] else knobs
 
 
 def _print_artifact(found: dict[str, Any]) -> None:
@@ -177,13 +190,14 @@ def _print_artifact(found: dict[str, Any]) -> None:
         ]
     )
     show.table(
-        [">code", ">weights", ">tasks", "template", "operators", "layers"],
+        [">code", ">weights", ">tasks", "template", "config", "operators", "layers"],
         [
             (
                 show.size(k["code_bytes"]),
                 show.size(k["weight_bytes"]),
                 k["tasks"],
                 k["template"],
+                _config(k),
                 k.get("operators", ""),
                 ", ".join(k["layers"][:3]) + (", …" if len(k["layers"]) > 3 else ""),
             )

@@ -75,6 +75,17 @@ class Group:
             lines.append(f"{mark}{call.op.name}({operands}){attributes(call.op)} : {types}")
         return "\n".join([*lines, f"return {names[self.output]}"])
 
+    @cached_property
+    def workload(self) -> str:
+        """The anchor alone, with its types: what tuning records speak of; "" without one."""
+        if self.anchor is None:
+            return ""
+        operands, results = (
+            ", ".join(str(v.type) for v in values)
+            for values in (self.anchor.operands, self.anchor.outputs)
+        )
+        return f"{self.anchor.op.name}({operands}){attributes(self.anchor.op)} : {results}"
+
     def key(self, target_key: str) -> str:
-        """The workload: equal for groups that one kernel can serve on one target."""
+        """Equal for groups that one kernel can serve on one target."""
         return hashlib.sha256(f"{target_key}\n{self.text}".encode()).hexdigest()

@@ -6,14 +6,15 @@ import os
 import tempfile
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tvm
 
 from armlet.compiler.ir.group import Group
+from armlet.compiler.records import Record
 from armlet.errors import InternalError
-from armlet.schedules.cpu import template_for
-from armlet.schedules.template import Config
+from armlet.schedules.cpu import TEMPLATES, template_for
+from armlet.schedules.template import Config, Template
 from armlet.schedules.tensor_graph import TensorGraph
 from armlet.targets import Target
 
@@ -27,14 +28,32 @@ def _tvm_target(target: Target) -> Any:
 
 
 def lowered(
-    group: Group, target: Target, symbol: str = "kernel", config: Config | None = None
+    group: Group, target: Target, symbol: str = "kernel", choice: Choice | None = None
 ) -> PlainFunction:
     """The group's loops as a plain C function, by the template that suits it."""
-    template = template_for(group, target)
-    if config is None:
-        config = template.default(group, target)
+    template, config = choice or default_choice(group, target)
     func = template.build(TensorGraph(group), target, config)
     return plain_c(func, symbol, _tvm_target(target))
+
+
+class Choice(NamedTuple):
+    """How a group's kernel is made."""
+
+    template: Template
+    config: Config
+
+
+def default_choice(group: Group, target: Target) -> Choice:
+    template = template_for(group, target)
+    return Choice(template, template.default(group, target))
+
+
+def recorded_choice(group: Group, target: Target, record: Record) -> Choice | None:
+    """What a record says, if its template is still the same and does this group."""
+    for template in TEMPLATES:
+        if (template.name, template.version) == (record.template, record.version):
+            return Choice(template, record.config) if template.applies(group, target) else None
+    return None
 
 
 def module(func: PlainFunction, symbol: str, target: Target) -> Any:
@@ -66,15 +85,20 @@ def work_of(group: Group) -> int:
     return max(2 * group.macs, _OPERATIONS_AN_ELEMENT * (moved + computed))
 
 
-def build(group: Group, target: Target, key: str, config: Config | None = None) -> Kernel:
+def build(group: Group, target: Target, key: str, record: Record | None = None) -> Kernel:
     """The kernel of a group; ``InternalError`` names the group if that fails."""
-    symbol, name = f"armlet_k{key[:16]}", template_for(group, target).name
+    recorded = recorded_choice(group, target, record) if record else None
+    choice = recorded or default_choice(group, target)
+    symbol, name = f"armlet_k{key[:16]}", choice.template.name
     try:
-        func = lowered(group, target, symbol, config)
+        func = lowered(group, target, symbol, choice)
         code = object_code(module(func, symbol, target))
     except Exception as error:
         raise InternalError(
             f"no kernel for {group.op_names} by template {name}: {error}\n{group.text}",
             where=group.source,
         ) from error
-    return Kernel(key, symbol, code, func.extent, func.scratch, name, work_of(group))
+    return Kernel(
+        key, symbol, code, func.extent, func.scratch, name, work_of(group),
+        dict(choice.config), recorded is not None,
+    )  # fmt: skip

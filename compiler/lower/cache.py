@@ -1,8 +1,8 @@
 """Compiled kernels on disk, by the content that made them.
 
-A key covers the group, the target, TVM's version and the sources of everything that decides
-the code, so an edit of a template or an operator makes old entries unreachable. Entries are
-written beside and renamed: a reader never sees half of one.
+A key covers the group, the target, the tuning record, TVM's version and the sources of
+everything that decides the code, so an edit of a template or an operator makes old entries
+unreachable. Entries are written beside and renamed: a reader never sees half of one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 from armlet.compiler.ir.group import Group
+from armlet.compiler.records import Record
 from armlet.settings import CACHE
 from armlet.targets import Target
 
@@ -36,8 +37,10 @@ def compiler_hash() -> str:
     return digest.hexdigest()
 
 
-def key_of(group: Group, target: Target) -> str:
-    return hashlib.sha256(f"{compiler_hash()}{group.key(target.key)}".encode()).hexdigest()
+def key_of(group: Group, target: Target, record: Record | None = None) -> str:
+    """Without a record the sources decide on the config, and the key covers them anyway."""
+    chosen = str(record.identity) if record else ""
+    return hashlib.sha256(f"{compiler_hash()}{group.key(target.key)}{chosen}".encode()).hexdigest()
 
 
 def _path(key: str) -> Path:

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from armlet.compiler.ir import Const, Value, Var
 from armlet.compiler.ir.group import Group, is_immediate
+from armlet.compiler.records import Record, Records
 from armlet.errors import ArmletError, InternalError
 from armlet.settings import JOBS
 from armlet.targets import Target
@@ -21,6 +22,9 @@ from .kernel import Kernel
 
 #: called with (kernels done, kernels in all, what was just done)
 Progress = Callable[[int, int, str], None]
+
+#: key, group and, if there is one, the record that says how
+_Work = tuple[str, Group, Record | None]
 
 #: kernels below which starting processes costs more than it saves
 FEW = 3
@@ -45,12 +49,14 @@ def lower(
     target: Target,
     progress: Progress | None = None,
     jobs: int | None = None,
+    records: Records | None = None,
 ) -> list[Kernel]:
-    """A kernel for each group; groups of equal workload share one."""
+    """A kernel for each group, as ``records`` say where they know; equal groups share one."""
     groups = list(groups)
-    keys = [cache.key_of(g, target) for g in groups]
+    best = [records.best(g.workload, target) if records else None for g in groups]
+    keys = [cache.key_of(g, target, r) for g, r in zip(groups, best, strict=True)]
     made = {k: cache.load(k) for k in dict.fromkeys(keys)}
-    missing = {k: g for k, g in zip(keys, groups, strict=True) if made[k] is None}
+    missing = {k: (g, r) for k, g, r in zip(keys, groups, best, strict=True) if made[k] is None}
     found = len(made) - len(missing)
 
     def done(kernel: Kernel, source: str) -> None:
@@ -69,23 +75,23 @@ def lower(
     elif len(missing) < FEW or jobs < 2:
         from .build import build
 
-        for key, group in missing.items():
-            done(build(without_data(group), target, key), group.source)
+        for key, (group, record) in missing.items():
+            done(build(without_data(group), target, key, record), group.source)
     else:
         # the longest first, so that none is left over at the end
-        order = sorted(missing, key=lambda k: -missing[k].macs)
-        _in_processes([(k, missing[k]) for k in order], target, jobs, done)
+        order = sorted(missing, key=lambda k: -missing[k][0].macs)
+        _in_processes([(k, *missing[k]) for k in order], target, jobs, done)
     return [made[k] for k in keys]  # type: ignore[misc]
 
 
 def _in_processes(
-    work: Sequence[tuple[str, Group]],
+    work: Sequence[_Work],
     target: Target,
     jobs: int,
     done: Callable[[Kernel, str], None],
 ) -> None:
     """Each thread feeds one worker process; answers are handled here."""
-    tasks: queue.SimpleQueue[tuple[str, Group]] = queue.SimpleQueue()
+    tasks: queue.SimpleQueue[_Work] = queue.SimpleQueue()
     answers: queue.SimpleQueue[tuple[object, str]] = queue.SimpleQueue()
     for item in work:
         tasks.put(item)
@@ -117,18 +123,18 @@ def _start() -> subprocess.Popen[bytes]:
 
 def _feed(
     process: subprocess.Popen[bytes],
-    tasks: queue.SimpleQueue[tuple[str, Group]],
+    tasks: queue.SimpleQueue[_Work],
     answers: queue.SimpleQueue[tuple[object, str]],
     target: Target,
 ) -> None:
     assert process.stdin and process.stdout
     while True:
         try:
-            key, group = tasks.get_nowait()
+            key, group, record = tasks.get_nowait()
         except queue.Empty:
             return
         try:
-            worker.send(process.stdin, (without_data(group), target, key))  # type: ignore[arg-type]
+            worker.send(process.stdin, (without_data(group), target, key, record))  # type: ignore[arg-type]
             answer = worker.receive(process.stdout)  # type: ignore[arg-type]
         except (OSError, EOFError):
             answer = InternalError(

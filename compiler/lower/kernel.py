@@ -8,7 +8,8 @@ outermost parallel axis, ``[0, extent)``; ``scratch`` is an arena for each threa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -26,3 +27,6 @@ class Kernel:
     template: str
     #: estimated cost of a call in operations (2 x MACs and their like): decides on threads
     work: int
+    #: the template's knobs, and whether a tuning record chose them
+    config: Mapping[str, int] = field(default_factory=dict)
+    recorded: bool = False

@@ -31,7 +31,7 @@ def receive(stream: BinaryIO) -> Any:
 
 
 def main() -> None:
-    """Answers (group, target, key) with a kernel or with the error."""
+    """Answers (group, target, key, record) with a kernel or with the error."""
     # Ctrl-C reaches the whole group of processes; the caller deals with it and ends this one
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
@@ -42,11 +42,11 @@ def main() -> None:
 
     while True:
         try:
-            group, target, key = receive(sys.stdin.buffer)
+            group, target, key, record = receive(sys.stdin.buffer)
         except EOFError:
             return
         try:
-            send(answers, build(group, target, key))
+            send(answers, build(group, target, key, record))
         except ArmletError as error:
             send(answers, error)
 

@@ -1,0 +1,1 @@
+"""Tuning records that are shipped: ``<name>.jsonl``, read by ``compiler/records.py``."""
