@@ -11,7 +11,7 @@ import numpy as np
 from armlet.artifact import CompiledModel
 from armlet.compare import Difference, allowances, difference
 from armlet.compiler.ops.blocked import unpack_array
-from armlet.compiler.select.layout import plain_name
+from armlet.compiler.select.layouts import plain_name
 from armlet.reference import Reference
 
 

@@ -15,7 +15,7 @@ from armlet.compare import Difference, difference
 from armlet.compiler.build import Build
 from armlet.compiler.ir import Function, Var
 from armlet.compiler.ops.interpreter import evaluate
-from armlet.compiler.select.layout import plain_name
+from armlet.compiler.select.layouts import plain_name
 from armlet.errors import VerificationError
 from armlet.reference import Arrays, Reference
 

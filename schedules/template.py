@@ -42,5 +42,14 @@ class Template:
     def estimate(self, group: Group, target: Target, config: Config) -> float:
         """Cycles of one core, by a roofline of arithmetic and of memory."""
         flops = group.macs / (target.lanes * target.fma_units)
-        moved = sum(v.type.bytes for v in (*group.inputs, group.output))
-        return max(flops, moved / (4 * target.lanes), 1.0)
+        return max(flops, moving(target, sum(v.type.bytes for v in (*group.inputs, group.output))))
+
+
+def moving(target: Target, size: int) -> float:
+    """Cycles in which ``size`` bytes go through a core that has just met them.
+
+    Half a vector a cycle where they fit L2, an eighth where they come from further away:
+    round figures of what cores sustain.
+    """
+    vectors = size / (4 * target.lanes)
+    return max(1.0, vectors * (2 if size <= target.l2_bytes else 8))

@@ -20,9 +20,9 @@ from armlet.targets import Target
 
 from ..emit import ceil_div, pieces
 from ..loops import blocks_of
-from ..template import Config, Template
+from ..template import Config, Template, moving
 from ..tensor_graph import TensorGraph
-from .register_tile import Tile, best_tile, tiles
+from .register_tile import Tile, best_tile, cycles, tiles
 from .window import inside_rows
 
 #: rows that are too few to share among threads
@@ -117,6 +117,18 @@ class Conv2dDirect(Template):
             "rows": rows,
             "by_channels": int(by_channels),
         }
+
+    def estimate(self, group: Group, target: Target, config: Config) -> float:
+        """The register tile's cycles over all rows, and what the block's memory adds."""
+        assert group.anchor is not None
+        s, tile = shape_of(group), Tile(config["pixels"], config["vectors"])
+        per_row = cycles(tile, target, s.columns, s.out_blocks // s.groups, s.steps)
+        weights = group.anchor.operands[1].type.bytes
+        # weights beyond L2 are streamed again for each block of rows
+        times = 1 if config["by_channels"] else ceil_div(s.rows, config["rows"])
+        streamed = weights * times if weights > target.l2_bytes else 0
+        moved = group.inputs[0].type.bytes + group.output.type.bytes + streamed
+        return max(s.n * s.rows * s.groups * per_row, moving(target, moved))
 
     def build(self, graph: TensorGraph, target: Target, config: Config) -> Any:
         return _Writer(graph, shape_of(graph.group), config).write()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from armlet.compiler.ops import blocked
-from armlet.compiler.select.layout import block_of
+from armlet.compiler.select.layouts import block_of
 from armlet.targets import target
 
 from .harness import Case, Net, assembly, check, hot_loops, spills

@@ -1,0 +1,85 @@
+"""The forms of a call: every way to compute it that is worth its price being asked.
+
+Operators with an entry in ``_MAKERS`` bring forms of their own (``conv2d.py`` has those of
+convolutions); every other one works on row-major data, and many on blocked data too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from armlet.compiler.ir import Call, Const, Value
+from armlet.compiler.ops import Fusion, Op
+from armlet.compiler.ops.blocked import ConcatBlocked, blocked_form
+from armlet.compiler.ops.matmul import MatMulPacked, pack_matrix
+from armlet.compiler.ops.shape import Concat
+from armlet.targets import Target
+
+from .conv2d import conv2d
+from .form import Constant, Form, four_axes, is_scalar
+from .layouts import ROW_MAJOR, block_of, channels_of
+
+
+def forms(call: Call, target: Target) -> Sequence[Form]:
+    """At least one; those on blocked data first."""
+    maker = _MAKERS.get(call.op.name)
+    made = maker(call, target) if maker else []
+    return made or [*_blocked(call, target), row_major(call)]
+
+
+def row_major(call: Call) -> Form:
+    assert isinstance(call.op, Op)
+    return Form(call.op, (ROW_MAJOR,) * len(call.operands), ROW_MAJOR)
+
+
+def _blocked(call: Call, target: Target) -> list[Form]:
+    """The operator on blocked data, if it can do that and its operands' lanes meet the result's."""
+    if len(call.outputs) != 1 or call.output.type.rank != 4:
+        return []
+    out = call.output.type
+    if not all(_meets(v, call, target) for v in call.operands):
+        return []
+    block = block_of(channels_of(out), target.lanes)
+    layouts = tuple(_layout(v, target) for v in call.operands)
+    if isinstance(call.op, Concat) and call.op.axis % 4 == 1:
+        channels = tuple(channels_of(v.type) for v in call.operands)
+        if any(c % block for c in channels) or set(layouts) != {block}:
+            return [Form(ConcatBlocked(channels, block), layouts, block)]
+    assert isinstance(call.op, Op)
+    op = blocked_form(call.op, block, [v.type for v in call.operands])
+    return [] if op is None else [Form(op, layouts, block)]
+
+
+def _layout(value: Value, target: Target) -> int:
+    if is_scalar(value):
+        return ROW_MAJOR
+    return block_of(four_axes(value.type)[1], target.lanes)
+
+
+def _meets(value: Value, call: Call, target: Target) -> bool:
+    """Whether an operand has a blocked form whose lanes are the result's."""
+    if is_scalar(value):
+        return True
+    if value.type.rank > 4 or (value.type.rank != 4 and not isinstance(value, Const)):
+        return False
+    op, channels, out = call.op, four_axes(value.type)[1], channels_of(call.output.type)
+    assert isinstance(op, Op)
+    if op.fusion is Fusion.ELEMENTWISE:
+        return channels in (1, out)
+    if isinstance(op, Concat):
+        return True
+    return block_of(channels, target.lanes) == block_of(out, target.lanes)
+
+
+def _matmul(call: Call, target: Target) -> list[Form]:
+    """A product by a constant matrix reads it in panels of columns."""
+    x, w = call.operands
+    if not isinstance(w, Const) or w.data.ndim != 2 or x.type.rank < 2:
+        return []
+    depth, columns = w.data.shape
+    panels = w.type.with_shape((-(-columns // target.lanes), depth, target.lanes))
+    packed = Constant(f"{w.name}@packed", panels, lambda: pack_matrix(w.data, target.lanes))
+    return [Form(MatMulPacked(columns), (ROW_MAJOR,), ROW_MAJOR, (packed,))]
+
+
+_MAKERS: dict[str, Callable[[Call, Target], list[Form]]] = {"conv2d": conv2d, "matmul": _matmul}
