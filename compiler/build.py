@@ -14,7 +14,7 @@ from armlet.compiler.dump import Dump, groups_text
 from armlet.compiler.ir import Call, Function, Module, print_function, verify
 from armlet.compiler.ir.group import Group
 from armlet.compiler.lower.compile import lower
-from armlet.compiler.passes import pipeline
+from armlet.compiler.passes import form_views, pipeline
 from armlet.compiler.passes.fuse import fuse
 from armlet.compiler.plan.plan import Plan
 from armlet.compiler.plan.planner import plan
@@ -73,7 +73,7 @@ def prepare(
     require_static(module)
     stages: list[tuple[str, Function]] = []
     selection = ("select", lambda f: select(f, target))
-    todo = [*pipeline.CANONICALIZE, selection]
+    todo = [*pipeline.CANONICALIZE, selection, ("form_views", form_views.run)]
 
     def observe(name: str, function: Function) -> None:
         stages.append((name, function))
@@ -108,5 +108,5 @@ def build(
     debug.show(2, lambda: groups_text(groups, made))
     if dump:
         dump.plan(groups, made)
-    verify_plan(made, items)
+    verify_plan(made, function, items)
     return Build(module, target, tuple(stages), tuple(items), made)

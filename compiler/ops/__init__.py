@@ -25,13 +25,14 @@ from . import (
     reduce,
     resize,
     shape,
+    views,
 )
 from .registry import OPERATORS, Fusion, Layout, Op, Sample, op
 
 __all__ = [
     "OPERATORS", "Fusion", "Layout", "Op", "Sample", "activation", "binary", "blocked",
     "elementwise", "gather", "matmul", "nn", "normalize", "op", "parse", "pool", "reduce", "resize",
-    "shape",
+    "shape", "views",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Offsets of buffers in one arena, so that buffers alive together never overlap.
+"""Offsets of buffers in one arena, so that bytes that matter together never overlap.
 
 Dynamic storage allocation is NP-hard; greedy assignment in a good order comes close
 (Pisarchyk and Lee, arXiv 2001.03288). Several orders are tried and the best is improved
@@ -10,26 +10,36 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from .storage import Buffer, lower_bound
+from .plan import ALIGNMENT
+from .storage import Buffer, Span, lower_bound
 
 ATTEMPTS = 300
 
 
+def _lowest(buffer: Buffer, placed: Sequence[tuple[int, Span]]) -> int:
+    """The lowest offset at which no span of the buffer meets one that is placed."""
+    taken = sorted(
+        (at + other.start - span.end, at + other.end - span.start)
+        for span in buffer.spans
+        for at, other in placed
+        if span.first <= other.last and other.first <= span.last
+    )
+    offset = 0
+    for above, below in taken:
+        if offset <= above:
+            break
+        offset = max(offset, -(-below // ALIGNMENT) * ALIGNMENT)
+    return offset
+
+
 def _place(order: Sequence[Buffer]) -> tuple[int, dict[Buffer, int]]:
     """Each buffer in turn at the lowest offset where it fits."""
-    placed: list[tuple[int, Buffer]] = []
+    placed: list[tuple[int, Span]] = []
     size, offsets = 0, {}
     for buffer in order:
-        at = 0
-        for offset, other in sorted(
-            ((o, b) for o, b in placed if b.overlaps(buffer)), key=lambda p: p[0]
-        ):
-            if offset - at >= buffer.aligned:
-                break
-            at = max(at, offset + other.aligned)
-        placed.append((at, buffer))
-        offsets[buffer] = at
-        size = max(size, at + buffer.aligned)
+        offset = offsets[buffer] = _lowest(buffer, placed)
+        placed += [(offset, span) for span in buffer.spans]
+        size = max(size, offset + buffer.bytes)
     return size, offsets
 
 
@@ -39,10 +49,10 @@ def assign(buffers: Sequence[Buffer]) -> tuple[int, dict[Buffer, int]]:
         return 0, {}
     bound = lower_bound(buffers)
     orders = [
-        sorted(buffers, key=lambda b: (-b.aligned, b.first)),
-        sorted(buffers, key=lambda b: (b.first, -b.aligned)),
-        sorted(buffers, key=lambda b: (-(b.last - b.first), -b.aligned)),
-        sorted(buffers, key=lambda b: (-(b.last - b.first + 1) * b.aligned, b.first)),
+        sorted(buffers, key=lambda b: (-b.bytes, b.first)),
+        sorted(buffers, key=lambda b: (b.first, -b.bytes)),
+        sorted(buffers, key=lambda b: (-(b.last - b.first), -b.bytes)),
+        sorted(buffers, key=lambda b: (-(b.last - b.first + 1) * b.bytes, b.first)),
     ]
     results = [(*_place(order), order) for order in orders]
     best, offsets, order = min(results, key=lambda r: r[0])

@@ -10,7 +10,7 @@ import numpy as np
 from armlet.compiler.ir import TensorType
 from armlet.compiler.lower.kernel import Kernel
 
-#: every tensor in the arena and among the constants begins at a multiple of this
+#: every buffer of the arena and every constant begins at a multiple of this
 ALIGNMENT = 64
 
 
@@ -59,7 +59,7 @@ class Plan:
     kernels: tuple[Kernel, ...]
     tasks: tuple[Task, ...]
     arena_bytes: int
-    #: largest sum of bytes of tensors that live at the same time
+    #: largest sum of bytes that matter at the same time, or largest buffer
     arena_lower_bound: int
     #: (offset in the constant section, data)
     constants: tuple[tuple[int, np.ndarray], ...]

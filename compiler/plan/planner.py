@@ -8,8 +8,9 @@ from armlet.compiler.ir import Call, Const, Function, Value
 from armlet.compiler.ir.group import Group
 from armlet.compiler.lower.kernel import Kernel
 
-from . import arena, storage
+from . import arena
 from .plan import ALIGNMENT, Location, Plan, Space, Task, Tensor
+from .storage import Storage, lower_bound
 
 
 def _constant_offsets(constants: Sequence[Const]) -> tuple[dict[Value, int], int]:
@@ -32,27 +33,25 @@ def plan(
     Every result must be the output of a task and of one result only
     (``passes/separate_results.py`` sees to it).
     """
-    roots = storage.resolve_views(items)
-    buffers = storage.measure(function, items)
-    storage.share_in_place(items, buffers, roots)
-    distinct = list(dict.fromkeys(buffers.values()))
-    arena_bytes, offsets = arena.assign(distinct)
-    constants = storage.constants_of(items, roots)
+    storage = Storage(function, items)
+    buffers = storage.buffers()
+    arena_bytes, offsets = arena.assign(list(buffers.values()))
+    constants = storage.constants()
     constant_at, constant_bytes = _constant_offsets(constants)
-    results = {roots.get(v, v): i for i, v in enumerate(function.results)}
+    results = {storage.place(v)[0]: i for i, v in enumerate(function.results)}
     params = {v: i for i, v in enumerate(function.params)}
 
     def locate(value: Value) -> Location:
-        value = roots.get(value, value)
-        if value in results:
-            return Location(Space.OUTPUT, index=results[value])
-        if value in params:
-            return Location(Space.INPUT, index=params[value])
-        if isinstance(value, Const):
-            return Location(Space.CONSTANT, constant_at[value])
-        return Location(Space.ARENA, offsets[buffers[value]])
+        root, offset = storage.place(value)
+        if root in results:
+            return Location(Space.OUTPUT, offset, results[root])
+        if isinstance(root, Const):
+            return Location(Space.CONSTANT, constant_at[root] + offset)
+        if root in params:
+            return Location(Space.INPUT, offset, params[root])
+        return Location(Space.ARENA, offsets[buffers[root]] + offset)
 
-    groups = [item for item in items if isinstance(item, Group)]
+    groups = storage.groups
     unique = list({kernels[g].key: kernels[g] for g in groups}.values())
     index = {kernel.key: i for i, kernel in enumerate(unique)}
     tasks = tuple(
@@ -71,7 +70,7 @@ def plan(
         kernels=tuple(unique),
         tasks=tasks,
         arena_bytes=arena_bytes,
-        arena_lower_bound=storage.lower_bound(distinct),
+        arena_lower_bound=lower_bound(list(buffers.values())),
         constants=tuple((constant_at[c], c.data) for c in constants),
         constant_bytes=constant_bytes,
     )

@@ -1,46 +1,164 @@
-"""Where values live: aliases resolved, lifetimes measured, dying inputs reused in place.
+"""Where values live: views resolved, lifetimes measured, dying inputs reused in place.
 
-A *buffer* is the storage of one or more values: a value and its views are one buffer, and
-so are an elementwise kernel's output and the input that it may overwrite.
+A value lies in the bytes of its *root*: itself, or what it is a part of (``ops/views.py``).
+An elementwise kernel's output may take the place of an input as well. Each root that is left
+has one buffer. Its bytes do not all matter at the same time: the parts of a concatenation
+begin one by one, and so other buffers may lie where parts are still to come.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from armlet.compiler.ir import Call, Const, Function, Value, Var
+from armlet.compiler.ir import Call, Const, Function, Value
 from armlet.compiler.ir.group import Group
 from armlet.compiler.ops import Fusion, Op
+from armlet.compiler.ops.views import placements
 
 from .plan import ALIGNMENT
 
 
-@dataclass(eq=False)
-class Buffer:
-    """``[first, last]`` are the tasks during which its bytes matter."""
+@dataclass(frozen=True)
+class Span:
+    """Bytes ``[start, end)`` of a buffer, which matter during the tasks ``[first, last]``."""
 
-    bytes: int
+    start: int
+    end: int
     first: int
     last: int
-    values: list[Var] = field(default_factory=list)
 
-    @property
-    def aligned(self) -> int:
-        return -(-self.bytes // ALIGNMENT) * ALIGNMENT
-
-    def overlaps(self, other: Buffer) -> bool:
+    def meets(self, other: Span) -> bool:
         return self.first <= other.last and other.first <= self.last
 
 
-def resolve_views(items: Sequence[Group | Call]) -> dict[Value, Value]:
-    """Each view -> the value whose bytes it shows."""
-    roots: dict[Value, Value] = {}
-    for item in items:
-        if isinstance(item, Call):
-            operand = item.operands[0]
-            roots[item.output] = roots.get(operand, operand)
-    return roots
+@dataclass(frozen=True, eq=False)
+class Buffer:
+    """Spans in order, without a gap; the last one ends at a multiple of the alignment."""
+
+    spans: tuple[Span, ...]
+
+    @property
+    def bytes(self) -> int:
+        return self.spans[-1].end
+
+    @property
+    def first(self) -> int:
+        return min(s.first for s in self.spans)
+
+    @property
+    def last(self) -> int:
+        return max(s.last for s in self.spans)
+
+
+@dataclass(frozen=True)
+class _Use:
+    """A task's access to bytes of a root."""
+
+    task: int
+    start: int
+    end: int
+
+    def meets(self, start: int, end: int) -> bool:
+        return self.start < end and start < self.end
+
+
+class Storage:
+    """The places of all values of a function, and when they are used."""
+
+    def __init__(self, function: Function, items: Sequence[Group | Call]) -> None:
+        self._wholes: dict[Value, tuple[Value, int]] = {}
+        for item in items:
+            if isinstance(item, Call):
+                for part, whole, offset in placements(item):
+                    part, within = self.place(part)
+                    self._wholes[part] = whole, offset - within
+        self.groups = [item for item in items if isinstance(item, Group)]
+        self._uses: dict[Value, list[_Use]] = {}
+        for task, group in enumerate(self.groups):
+            for value in (*group.inputs, group.output):
+                self._use(value, task)
+        self._elsewhere = {self.place(v)[0] for v in (*function.params, *function.results)}
+        for task, group in enumerate(self.groups):
+            self._share(group, task)
+
+    def place(self, value: Value) -> tuple[Value, int]:
+        """(root, the value's first byte in it)."""
+        offset = 0
+        while value in self._wholes:
+            value, further = self._wholes[value]
+            offset += further
+        return value, offset
+
+    def _range(self, value: Value) -> tuple[Value, int, int]:
+        root, start = self.place(value)
+        return root, start, start + value.type.bytes
+
+    def _use(self, value: Value, task: int) -> None:
+        root, start, end = self._range(value)
+        self._uses.setdefault(root, []).append(_Use(task, start, end))
+
+    def _in_arena(self, root: Value) -> bool:
+        return root not in self._elsewhere and not isinstance(root, Const)
+
+    # -- in place -----------------------------------------------------------------------------
+
+    def _share(self, group: Group, task: int) -> None:
+        """Lets an elementwise kernel write over an input that dies with it."""
+        for value in group.inputs:
+            if may_overwrite(group, value) and self._dies(value, group, task):
+                if self._move(group.output, value) or self._move(value, group.output):
+                    return
+
+    def _dies(self, value: Value, group: Group, task: int) -> bool:
+        """Whether its bytes are not read again, nor by another of the group's inputs."""
+        root, start, end = self._range(value)
+        uses = [u for u in self._uses[root] if u.task >= task and u.meets(start, end)]
+        return self._in_arena(root) and uses == [_Use(task, start, end)]
+
+    def _move(self, value: Value, to: Value) -> bool:
+        """Puts the buffer of ``value``, which is all of it, where ``to`` lies."""
+        root, offset = self.place(value)
+        target, start = self.place(to)
+        whole = offset == 0 and root.type.bytes == value.type.bytes
+        if not whole or root is target or not self._in_arena(root) or not self._in_arena(target):
+            return False
+        uses = self._uses.pop(root)
+        self._uses[target] += [_Use(u.task, u.start + start, u.end + start) for u in uses]
+        self._wholes[root] = target, start
+        return True
+
+    # -- buffers ------------------------------------------------------------------------------
+
+    def buffers(self) -> dict[Value, Buffer]:
+        """The buffer of every root in the arena."""
+        return {
+            root: Buffer(tuple(_spans(uses)))
+            for root, uses in self._uses.items()
+            if self._in_arena(root)
+        }
+
+    def constants(self) -> list[Const]:
+        """The constants that kernels read by pointer."""
+        return [root for root in self._uses if isinstance(root, Const)]
+
+
+def _spans(uses: Sequence[_Use]) -> Iterator[Span]:
+    """The bytes of a root, cut where their lifetimes differ."""
+    edges = sorted({0, *(u.start for u in uses), *(u.end for u in uses)})
+    found: list[Span] = []
+    for start, end in itertools.pairwise(edges):
+        tasks = [u.task for u in uses if u.meets(start, end)] or [uses[0].task]
+        first, last = min(tasks), max(tasks)
+        if found and (found[-1].first, found[-1].last) == (first, last):
+            start = found.pop().start
+        found.append(Span(start, end, first, last))
+    if not found:
+        found = [Span(0, 0, uses[0].task, uses[0].task)]
+    *inner, final = found
+    yield from inner
+    yield Span(final.start, -(-final.end // ALIGNMENT) * ALIGNMENT, final.first, final.last)
 
 
 def may_overwrite(group: Group, value: Value) -> bool:
@@ -63,68 +181,13 @@ def may_overwrite(group: Group, value: Value) -> bool:
     return True
 
 
-def measure(function: Function, items: Sequence[Group | Call]) -> dict[Value, Buffer]:
-    """The arena buffer of every value that needs one (views resolved, not yet shared).
-
-    Parameters, constants and results live elsewhere.
-    """
-    roots = resolve_views(items)
-    elsewhere = {roots.get(v, v) for v in function.results} | set(function.params)
-    buffers: dict[Value, Buffer] = {}
-    task = -1
-    for item in items:
-        if isinstance(item, Call):
-            continue
-        task += 1
-        for operand in item.inputs:
-            root = roots.get(operand, operand)
-            if root in buffers:
-                buffers[root].last = task
-        if item.output not in elsewhere:
-            buffers[item.output] = Buffer(item.output.type.bytes, task, task, [item.output])
-    return buffers
-
-
-def share_in_place(
-    items: Sequence[Group | Call], buffers: dict[Value, Buffer], roots: dict[Value, Value]
-) -> None:
-    """Lets an elementwise kernel write over an input that dies with it."""
-    task = -1
-    for item in items:
-        if isinstance(item, Call):
-            continue
-        task += 1
-        mine = buffers.get(item.output)
-        if mine is None:
-            continue
-        for operand in item.inputs:
-            theirs = buffers.get(roots.get(operand, operand))
-            read_once = [roots.get(v, v) for v in item.inputs].count(roots.get(operand, operand))
-            if theirs is None or theirs.last != task or read_once != 1:
-                continue
-            if theirs is not mine and may_overwrite(item, operand):
-                theirs.last = max(theirs.last, mine.last)
-                theirs.values += mine.values
-                for value in mine.values:
-                    buffers[value] = theirs
-                break
-
-
 def lower_bound(buffers: Sequence[Buffer]) -> int:
-    """The largest sum of bytes of buffers that are alive during one task."""
+    """The largest sum of bytes that matter during one task, or the largest buffer."""
     if not buffers:
         return 0
-    tasks = range(max(b.last for b in buffers) + 1)
-    return max(sum(b.aligned for b in buffers if b.first <= t <= b.last) for t in tasks)
-
-
-def constants_of(items: Sequence[Group | Call], roots: dict[Value, Value]) -> list[Const]:
-    """The constants that kernels read by pointer, each once."""
-    seen: dict[Const, None] = {}
-    for item in items:
-        if isinstance(item, Group):
-            for value in item.inputs:
-                root = roots.get(value, value)
-                if isinstance(root, Const):
-                    seen[root] = None
-    return list(seen)
+    spans = [s for b in buffers for s in b.spans]
+    change = [0] * (max(s.last for s in spans) + 2)
+    for span in spans:
+        change[span.first] += span.end - span.start
+        change[span.last + 1] -= span.end - span.start
+    return max(*itertools.accumulate(change), *(b.bytes for b in buffers))

@@ -1,18 +1,22 @@
 """A second opinion on a plan, which shares no code with the planner.
 
-It plays the plan: a map from arena bytes to the value written there last. A task that
-reads a range must find there, whole, the value that the graph says it reads.
+It plays the plan: a map from bytes to the value, and the bytes of it, written there last. A
+task that reads a range must find there, whole, what the graph says it reads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from armlet.compiler.ir import Call, Value, Var
+import numpy as np
+
+from armlet.compiler.ir import Call, Function, Value, Var
 from armlet.compiler.ir.group import Group
 from armlet.compiler.ops import Fusion, Op
+from armlet.compiler.ops.shape import Slice
 
-from .plan import ALIGNMENT, Location, Plan, Space
+from .plan import Location, Plan, Space
 
 
 class PlanError(Exception):
@@ -51,29 +55,93 @@ def _depends(start: Value, on: Value, producers: dict[Var, Call]) -> bool:
     return False
 
 
-class _Memory:
-    """What each arena byte range holds."""
+@dataclass(frozen=True)
+class _Piece:
+    """``size`` bytes of a value, from ``offset`` on."""
+
+    value: Value
+    offset: int
+    size: int
+
+    def part(self, first: int, size: int) -> _Piece:
+        return _Piece(self.value, self.offset + first, size)
+
+
+def _cut(pieces: Sequence[_Piece], first: int, size: int) -> list[_Piece]:
+    """The bytes ``[first, first + size)`` of pieces that follow one another."""
+    found, at = [], 0
+    for piece in pieces:
+        low, high = max(first, at), min(first + size, at + piece.size)
+        if low < high:
+            found.append(piece.part(low - at, high - low))
+        at += piece.size
+    return found
+
+
+class _Contents:
+    """Which kernels' bytes each value consists of."""
 
     def __init__(self) -> None:
-        self.ranges: dict[tuple[int, int], Value] = {}
+        self._of: dict[Value, list[_Piece]] = {}
 
-    def write(self, start: int, end: int, value: Value) -> None:
-        kept = {r: v for r, v in self.ranges.items() if r[1] <= start or end <= r[0]}
-        kept[start, end] = value
-        self.ranges = kept
+    def of(self, value: Value) -> list[_Piece]:
+        return self._of.get(value, [_Piece(value, 0, value.type.bytes)])
 
-    def holds(self, start: int, end: int, value: Value) -> bool:
-        return self.ranges.get((start, end)) is value
+    def bind(self, call: Call) -> None:
+        """Takes in a view."""
+        pieces = [p for v in call.operands for p in self.of(v)]
+        if isinstance(call.op, Slice):
+            (x,) = call.operands
+            first = np.ravel_multi_index(call.op.starts, x.type.static_shape)
+            itemsize = x.type.bytes // x.type.elements
+            pieces = _cut(pieces, int(first) * itemsize, call.output.type.bytes)
+        self._of[call.output] = pieces
 
 
-def _problems(plan: Plan, items: Sequence[Group | Call]) -> Iterator[str]:
-    shown: dict[Value, Value] = {}
-    memory = _Memory()
-    tasks = iter(plan.tasks)
+class _Memory:
+    """What lies in each buffer, as (start, piece)."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[Space, int], list[tuple[int, _Piece]]] = {}
+
+    def write(self, place: Location, pieces: Sequence[_Piece]) -> None:
+        start, size = place.offset, sum(p.size for p in pieces)
+        end = start + size
+        kept = []
+        for at, piece in self._held.get((place.space, place.index), []):
+            if at < start:
+                kept.append((at, piece.part(0, min(piece.size, start - at))))
+            if end < at + piece.size:
+                skipped = max(0, end - at)
+                kept.append((at + skipped, piece.part(skipped, piece.size - skipped)))
+        for piece in pieces:
+            kept.append((start, piece))
+            start += piece.size
+        self._held[place.space, place.index] = kept
+
+    def holds(self, place: Location, pieces: Sequence[_Piece]) -> bool:
+        held = self._held.get((place.space, place.index), [])
+        at = place.offset
+        for piece in pieces:
+            there = [
+                p.part(low - start, high - low)
+                for start, p in held
+                for low, high in [(max(at, start), min(at + piece.size, start + p.size))]
+                if low < high and p.value is piece.value and piece.offset - at == p.offset - start
+            ]
+            if sum(p.size for p in there) != piece.size:
+                return False
+            at += piece.size
+        return True
+
+
+def _problems(plan: Plan, function: Function, items: Sequence[Group | Call]) -> Iterator[str]:
+    contents, memory, tasks = _Contents(), _Memory(), iter(plan.tasks)
+    for index, param in enumerate(function.params):
+        memory.write(Location(Space.INPUT, index=index), contents.of(param))
     for item in items:
         if isinstance(item, Call):
-            source = item.operands[0]
-            shown[item.output] = shown.get(source, source)
+            contents.bind(item)
             continue
         task = next(tasks)
         values = [*item.inputs, item.output]
@@ -83,29 +151,31 @@ def _problems(plan: Plan, items: Sequence[Group | Call]) -> Iterator[str]:
         out = task.arguments[-1]
         end = out.offset + item.output.type.bytes
         for value, place in zip(item.inputs, task.arguments):
-            root = shown.get(value, value)
-            yield from _check_read(place, value, root, memory, plan, task.value)
+            yield from _check_read(place, value, contents, memory, plan, task.value)
             yield from _check_overlap(place, value, out, end, item)
-        if out.space is Space.ARENA:
-            if end > plan.arena_bytes or out.offset % ALIGNMENT:
-                yield f"{task.value} is written outside the arena or unaligned"
-            memory.write(out.offset, end, item.output)
+        if out.space is Space.ARENA and end > plan.arena_bytes:
+            yield f"{task.value} is written outside the arena"
+        memory.write(out, contents.of(item.output))
+    for index, result in enumerate(function.results):
+        if not memory.holds(Location(Space.OUTPUT, index=index), contents.of(result)):
+            yield f"result {result} is not what output {index} holds"
 
 
 def _check_read(
-    place: Location, value: Value, root: Value, memory: _Memory, plan: Plan, task: str
+    place: Location, value: Value, contents: _Contents, memory: _Memory, plan: Plan, task: str
 ) -> Iterator[str]:
-    size = value.type.bytes
-    if place.space is Space.ARENA and not memory.holds(place.offset, place.offset + size, root):
-        yield f"{task} reads {value}, which is not in the arena at {place.offset} any more"
-    if place.space is Space.CONSTANT and place.offset + size > plan.constant_bytes:
-        yield f"{task} reads {value} beyond the constants"
+    if place.space is Space.CONSTANT:
+        if place.offset + value.type.bytes > plan.constant_bytes:
+            yield f"{task} reads {value} beyond the constants"
+    elif not memory.holds(place, contents.of(value)):
+        where = f"{place.space.name.lower()} at {place.offset}"
+        yield f"{task} reads {value}, which is not in the {where} any more"
 
 
 def _check_overlap(
     place: Location, value: Value, out: Location, end: int, group: Group
 ) -> Iterator[str]:
-    if place.space is not Space.ARENA or out.space is not Space.ARENA:
+    if (place.space, place.index) != (out.space, out.index):
         return
     if place.offset + value.type.bytes <= out.offset or end <= place.offset:
         return
@@ -114,8 +184,8 @@ def _check_overlap(
         yield f"{group.output} overwrites its input {value} before it is read"
 
 
-def verify_plan(plan: Plan, items: Sequence[Group | Call]) -> None:
+def verify_plan(plan: Plan, function: Function, items: Sequence[Group | Call]) -> None:
     """Raises ``PlanError`` with everything that is wrong."""
-    problems = list(_problems(plan, items))
+    problems = list(_problems(plan, function, items))
     if problems:
         raise PlanError("\n".join(["invalid plan:", *problems]))

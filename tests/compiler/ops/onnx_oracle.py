@@ -123,7 +123,8 @@ NODES: dict[str, str | Callable[[Any], Node]] = {
     "average_pool2d": node("AveragePool", kernel="kernel_shape"), "resize": _resize,
     # shapes and places
     "reshape": lambda op: Node("Reshape", extra=(_int64(op.shape),)),
-    "transpose": "Transpose", "concat": "Concat", "slice": _slice, "pad": _pad,
+    "transpose": "Transpose", "concat": "Concat", "concat_view": "Concat", "slice": _slice,
+    "slice_view": _slice, "pad": _pad,
     "expand": lambda op: Node("Expand", extra=(_int64(op.shape),)),
     "tile": lambda op: Node("Tile", extra=(_int64(op.repeats),)),
     "depth_to_space": "DepthToSpace", "space_to_depth": "SpaceToDepth", "gather": "Gather",
