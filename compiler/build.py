@@ -67,12 +67,20 @@ def require_static(module: Module) -> None:
 
 
 def prepare(
-    module: Module, target: Target, progress: Progress = _quiet, dump: Dump | None = None
+    module: Module,
+    target: Target,
+    progress: Progress = _quiet,
+    dump: Dump | None = None,
+    records: Records | None = None,
 ) -> list[tuple[str, Function]]:
-    """The function after every graph pass, the last one ready to be fused."""
+    """The function after every graph pass, the last one ready to be fused.
+
+    ``records`` are those of the target unless they are given.
+    """
     require_static(module)
+    known = Records.of(target) if records is None else records
     stages: list[tuple[str, Function]] = []
-    selection = ("select", lambda f: select(f, target))
+    selection = ("select", lambda f: select(f, target, known))
     todo = [*pipeline.CANONICALIZE, selection, ("form_views", form_views.run)]
 
     def observe(name: str, function: Function) -> None:
@@ -97,7 +105,7 @@ def build(
 ) -> Build:
     """``records`` are those of the target unless they are given."""
     records = Records.of(target) if records is None else records
-    stages = prepare(module, target, progress, dump)
+    stages = prepare(module, target, progress, dump, records)
     function = stages[-1][1]
     items = fuse(function)
     groups = [item for item in items if isinstance(item, Group)]

@@ -13,9 +13,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from armlet.compiler.ir import Call, Const, Function, Value
+from armlet.compiler.records import Records
 from armlet.targets import Target
 
-from .cost import form_cycles, transform_cycles
+from .cost import Costs
 from .form import Form
 from .forms import forms
 from .layouts import ROW_MAJOR
@@ -29,13 +30,16 @@ class _Option:
     total: float
 
 
-def choose(function: Function, target: Target) -> dict[Call, Form]:
-    return _Choice(function, target).run()
+def choose(function: Function, target: Target, records: Records) -> dict[Call, Form]:
+    return _Choice(function, target, records).run()
 
 
 class _Choice:
-    def __init__(self, function: Function, target: Target) -> None:
-        self.function, self.target = function, target
+    def __init__(self, function: Function, target: Target, records: Records) -> None:
+        self.function = function
+        self.forms = {call: forms(call, target) for call in function.bindings}
+        every = ((call, form) for call, found in self.forms.items() for form in found)
+        self.costs = Costs(target, records, every)
         self.options: dict[Call, dict[int, _Option]] = {}
         self.reach: dict[Value, dict[int, float]] = {p: {ROW_MAJOR: 0.0} for p in function.params}
 
@@ -54,8 +58,8 @@ class _Choice:
 
     def _price(self, call: Call) -> None:
         options: dict[int, _Option] = {}
-        for form in forms(call, self.target):
-            total = form_cycles(call, form, self.target)
+        for form in self.forms[call]:
+            total = self.costs.form(call, form)
             total += sum(self._share(v, layout) for v, layout in zip(call.operands, form.operands))
             best = options.get(form.result)
             if best is None or total < best.total:
@@ -75,9 +79,7 @@ class _Choice:
         )
 
     def _transform(self, value: Value, have: int, want: int) -> float:
-        if have == want:
-            return 0.0
-        return transform_cycles(value.type, have, want, self.target)
+        return self.costs.transform(value.type, have, want)
 
     def _cheapest(self, call: Call, wanted: dict[Value, set[int]]) -> Form:
         def total(option: _Option) -> float:

@@ -17,6 +17,7 @@ from armlet.compiler.ir import Builder, Call, Const, Function, Value, remove_dea
 from armlet.compiler.ops import Op
 from armlet.compiler.ops.blocked import PackChannels, UnpackChannels, pack_array
 from armlet.compiler.ops.shape import Reshape, Slice
+from armlet.compiler.records import Records
 from armlet.targets import Target
 
 from .choose import choose
@@ -25,10 +26,10 @@ from .layouts import ROW_MAJOR, blocked_name, channels_of, in_layout, same_bytes
 from .transposed import expand
 
 
-def select(function: Function, target: Target) -> Function:
+def select(function: Function, target: Target, records: Records | None = None) -> Function:
     """The function with a form for every call; parameters and results stay row-major."""
     function = expand(function, target.lanes)
-    return _Writer(function, choose(function, target)).write()
+    return _Writer(function, choose(function, target, records or Records())).write()
 
 
 class _Writer:
