@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from armlet import artifact, debug, frontends
+from armlet import artifact, debug, emulator, frontends
 from armlet.artifact import CompiledModel
 from armlet.compare import TOLERANCE, absolute, allowances
 from armlet.compiler.build import Build, Progress, build, require_static
@@ -20,13 +20,14 @@ from armlet.compiler.ir import Module
 from armlet.compiler.link import selftest
 from armlet.compiler.link.linker import link
 from armlet.compiler.records import Records
+from armlet.emulated import EmulatedModel
 from armlet.errors import InputError, ModelShapeError, OutputError
 from armlet.frontends import Problem, Report, Shapes
 from armlet.manifest import manifest
 from armlet.reference import Arrays, reference_of
-from armlet.targets import Target
+from armlet.targets import Target, is_native
 from armlet.targets import target as target_of
-from armlet.verify import verify
+from armlet.verify import Model, verify
 
 PathLike = str | os.PathLike[str]
 
@@ -86,7 +87,7 @@ def compile(
     progress: Progress = _quiet,
     dump: PathLike | None = None,
     records: Records | None = None,
-) -> CompiledModel:
+) -> Model:
     """Compiles a model and runs it against its source before returning it.
 
     ``data`` are sample inputs by name for that comparison; inputs that are not given get
@@ -94,7 +95,8 @@ def compile(
     output. ``dump`` is a folder for the text of every stage. ``records`` are what tuning found,
     those shipped and the user's own if they are not given. Raises what ``load`` raises,
     ``InputError``, ``TargetError``, ``ToolchainError``, and ``VerificationError`` naming
-    the culprit when the answers differ.
+    the culprit when the answers differ. What is compiled for another kind of machine is run
+    by an emulator; ``not_run`` of the result says why, where there is none.
     """
     progress = debug.stages(progress)
     chosen = target if isinstance(target, Target) else target_of(target)
@@ -110,7 +112,7 @@ def finish(
     data: Mapping[str, np.ndarray] | None = None,
     tolerance: float = TOLERANCE,
     progress: Progress = _quiet,
-) -> CompiledModel:
+) -> Model:
     """Links what ``build`` made, opens it and compares it with its source."""
     progress("reference", 0, 1)
     reference = reference_of(made.module)
@@ -123,14 +125,13 @@ def finish(
     progress("link", 0, 1)
     opened = linked(made, expected, reference.name)
     progress("verify", 0, 1)
-    opened.differences = tuple(verify(made, opened, feeds, right, reference, allowed))
+    if not opened.not_run:
+        opened.differences = tuple(verify(made, opened, feeds, right, reference, allowed))
     progress("verify", 1, 1)
     return opened
 
 
-def linked(
-    made: Build, expected: selftest.SelfTest | None = None, verified_by: str = ""
-) -> CompiledModel:
+def linked(made: Build, expected: selftest.SelfTest | None = None, verified_by: str = "") -> Model:
     """The artifact of what ``build`` made, opened; it vanishes with the model."""
     try:
         folder = tempfile.TemporaryDirectory(prefix="armlet-")
@@ -139,10 +140,13 @@ def linked(
             f"no temporary folder can be made: {error.strerror or error}",
             way_out="set TMPDIR to a folder that can be written",
         ) from error
-    output = Path(folder.name) / "model.so"
-    text = manifest(made, verified_by)
-    link(made.plan, target=made.target, manifest=text, selftest=expected, output=output)
-    return artifact.open(output, keep=folder)
+    output, target = Path(folder.name) / "model.so", made.target
+    native = is_native(target)
+    text = manifest(made, verified_by if native or not emulator.find(target).missing else "")
+    link(made.plan, target=target, manifest=text, selftest=expected, output=output)
+    if native:
+        return artifact.open(output, keep=folder)
+    return EmulatedModel(output, made, text, keep=folder)
 
 
 def open(path: PathLike, **options: Any) -> CompiledModel:

@@ -131,6 +131,9 @@ def _view(v: Any) -> np.ndarray:
 class CompiledModel:
     """An instance of an artifact. Made by ``open``."""
 
+    #: why it cannot be run here; only artifacts for other machines have a reason
+    not_run = ""
+
     def __init__(
         self, path: Path, threads: int, cpus: Sequence[int], spin_us: int, keep: object
     ) -> None:

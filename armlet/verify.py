@@ -16,8 +16,12 @@ from armlet.compiler.build import Build
 from armlet.compiler.ir import Function, Var
 from armlet.compiler.ops.interpreter import evaluate
 from armlet.compiler.select.layouts import plain_name
+from armlet.emulated import EmulatedModel
 from armlet.errors import VerificationError
 from armlet.reference import Arrays, Reference
+
+#: what can be run and observed
+Model = CompiledModel | EmulatedModel
 
 
 def differences(
@@ -64,7 +68,7 @@ def _kernel_of(build: Build, layer: str, value: str) -> str:
 
 
 def find_culprit(
-    build: Build, model: CompiledModel, feeds: Arrays, reference: Reference, tolerance: float
+    build: Build, model: Model, feeds: Arrays, reference: Reference, tolerance: float
 ) -> str:
     """One sentence that names the first stage, group and value that went wrong."""
     imported = build.stages[0][1]
@@ -89,13 +93,14 @@ def find_culprit(
 
 
 def _wrong_kernel(
-    build: Build, model: CompiledModel, feeds: Arrays, right: Arrays, tolerance: float
+    build: Build, model: Model, feeds: Arrays, right: Arrays, tolerance: float
 ) -> str:
     computed: Arrays = {}
     with model.observe(lambda name, data: computed.__setitem__(name, data.copy())):
         model.run(feeds)
     for group, task in zip(build.groups, build.plan.tasks, strict=True):
-        apart = difference(task.value, right[task.value], computed[task.value])
+        found = computed[task.value].reshape(right[task.value].shape)
+        apart = difference(task.value, right[task.value], found)
         if not apart.within(tolerance):
             template = build.plan.kernels[task.kernel].template
             return (
@@ -107,7 +112,7 @@ def _wrong_kernel(
 
 def verify(
     build: Build,
-    model: CompiledModel,
+    model: Model,
     feeds: Arrays,
     right: Arrays,
     reference: Reference,

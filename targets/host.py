@@ -34,6 +34,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def is_native(target: Target) -> bool:
+    """Whether this machine is of the target's kind, if perhaps without some of its features."""
+    return (target.system, target.machine) == (platform.system(), platform.machine())
+
+
 def _cache_bytes(level: int, default: int) -> int:
     units = {"K": 1 << 10, "M": 1 << 20}
     for folder in _CACHES.glob("index*"):
@@ -50,14 +55,12 @@ def _cache_bytes(level: int, default: int) -> int:
 
 def host(named: Mapping[str, Target]) -> Target:
     """The most capable named target that this processor satisfies, with its own sizes."""
-    system, machine = platform.system(), platform.machine()
-    if (system, machine) != ("Linux", "x86_64"):
+    fitting = [t for t in named.values() if is_native(t) and cpu_flags().issuperset(t.features)]
+    if not fitting:
         raise TargetError(
-            f"no target is known for this machine ({system} on {machine})",
+            f"no target is known for this machine ({platform.system()} on {platform.machine()})",
             way_out=f"name one of {', '.join(named)}",
         )
-    flags = cpu_flags()
-    fitting = [t for t in named.values() if flags.issuperset(t.features)]
     best = max(fitting, key=lambda t: len(t.features))
     return dataclasses.replace(
         best,

@@ -1,9 +1,14 @@
-"""The targets that have a name, and how one is found by it."""
+"""The targets that have a name, and how one is found by it.
+
+A name is a system and an architecture, then what narrows it: a level (``-v3``) or the core
+that the code is tuned for and whose instructions it may use (``-cortex-a76``).
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+from typing import Any
 
 from armlet.errors import TargetError
 
@@ -26,6 +31,44 @@ _X86_64 = Target(
     vector_registers=16,
 )
 
+#: what any processor of Armv8.0 has, and what those of Armv8.2 here add
+_V8_0 = ("fp", "asimd")
+_V8_2 = (*_V8_0, "atomics", "fphp", "asimdhp", "asimdrdm", "lrcpc", "dcpop", "asimddp")
+
+_ARM64 = Target(
+    name="linux-arm64",
+    triple="aarch64-linux-gnu",
+    cpu="generic",
+    attributes=("+neon",),
+    zig_triple="aarch64-linux-gnu.2.17",
+    features=_V8_0,
+    lanes=4,
+    vector_registers=32,
+    issue_width=3,
+    lane_fma=True,
+)
+
+
+def _cortex(cpu: str, **values: Any) -> Target:
+    """A core of Arm's; figures from its Software Optimization Guide, sizes as they often are."""
+    return dataclasses.replace(_ARM64, name=f"linux-arm64-{cpu}", cpu=cpu, **values)
+
+
+#: Half a load each cycle: one of 128 bits holds up the issue of everything else for two.
+_IN_ORDER = {
+    "issue_width": 2, "in_order": True, "fma_units": 1, "fma_latency": 4, "load_units": 0.5,
+}  # fmt: skip
+
+_CORTEX = (
+    _cortex(
+        "cortex-a76", features=_V8_2, issue_width=4, fma_latency=2,
+        l1_bytes=64 << 10, l2_bytes=512 << 10,
+    ),
+    _cortex("cortex-a72", fma_units=1, fma_latency=3, load_units=1, l2_bytes=1 << 20),
+    _cortex("cortex-a55", features=_V8_2, l2_bytes=128 << 10, **_IN_ORDER),
+    _cortex("cortex-a53", l2_bytes=512 << 10, **_IN_ORDER),
+)  # fmt: skip
+
 NAMED: dict[str, Target] = {
     t.name: t
     for t in (
@@ -46,6 +89,8 @@ NAMED: dict[str, Target] = {
             broadcasts_from_memory=True,
             l2_bytes=1 << 20,
         ),
+        _ARM64,
+        *_CORTEX,
     )
 }
 

@@ -26,16 +26,33 @@ class Target:
     #: float32 lanes of a vector register
     lanes: int
     vector_registers: int
-    #: fused multiply-adds that start each cycle, and cycles until one's result is ready
+    #: instructions that a core starts in a cycle
+    issue_width: int = 5
+    #: whether they start in the order of the code, each waiting for those before it
+    in_order: bool = False
+    #: fused multiply-adds that start each cycle, and cycles until the next may add to its result
     fma_units: int = 2
     fma_latency: int = 4
     #: vector loads each cycle
-    load_units: int = 2
+    load_units: float = 2
     #: whether one instruction may multiply a vector by a scalar in memory
     broadcasts_from_memory: bool = False
+    #: whether one instruction may multiply a vector by one lane of another, so that a vector
+    #: of scalars is loaded at once
+    lane_fma: bool = False
     l1_bytes: int = 32 << 10
     l2_bytes: int = 256 << 10
     cores: int = 4
+
+    @property
+    def machine(self) -> str:
+        """The architecture, as ``platform.machine`` calls it."""
+        return self.triple.split("-")[0]
+
+    @property
+    def system(self) -> str:
+        """The operating system, as ``platform.system`` calls it."""
+        return self.triple.split("-")[-2].capitalize()
 
     @property
     def tvm(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from .options import (
     Target,
     counts_of,
     feeds_of,
+    run_here,
     shapes_of,
     source_of,
     tasks_of,
@@ -91,8 +92,11 @@ def _compiled(
     if compare:
         require_onnxruntime()
     if not is_artifact(path):
+        run_here(target)
         with show.working(f"compiling {path.name}") as progress:
-            return api.compile(path, target, shapes=shapes, progress=progress)
+            made = api.compile(path, target, shapes=shapes, progress=progress)
+        assert isinstance(made, api.CompiledModel)
+        return made
     model = api.open(path, threads=1)
     if compare and source is None:
         raise SettingError("--vs needs the source model of an artifact", way_out="--model MODEL")

@@ -23,7 +23,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from armlet.artifact import CompiledModel
+    from armlet.verify import Model
 
 
 def compile(
@@ -63,7 +63,7 @@ def compile(
         _print(found)
 
 
-def summary(model: CompiledModel, output: Path, seconds: float) -> dict[str, Any]:
+def summary(model: Model, output: Path, seconds: float) -> dict[str, Any]:
     """What there is to say of an artifact just made."""
     manifest = model.manifest
     total = output.stat().st_size
@@ -79,6 +79,7 @@ def summary(model: CompiledModel, output: Path, seconds: float) -> dict[str, Any
         "tasks": manifest["tasks"],
         "macs": manifest["macs"],
         "verified_by": manifest["verified_by"],
+        "not_run": model.not_run,
         "outputs": [
             {"name": d.name, "absolute_error": d.absolute, "relative_error": d.relative}
             for d in model.differences
@@ -97,6 +98,8 @@ def _print(found: dict[str, Any]) -> None:
             ("MACs", show.number(found["macs"])),
         ]
     )
+    if found["not_run"]:
+        print(f"note: not run here, and so not compared with its source: {found['not_run']}")
     for output in found["outputs"]:
         print(
             f"output {output['name']}: largest error {output['absolute_error']:.3g}, "

@@ -17,6 +17,7 @@ from .options import (
     check_tolerance,
     named,
     read_arrays,
+    run_here,
     shapes_of,
     source_of,
 )
@@ -82,10 +83,13 @@ def _both(
     if artifact is not None:
         compiled = api.open(artifact)
         return compiled, source_of(compiled, model, shapes)
+    run_here(target)
     with show.working(f"compiling {model.name}") as progress:
         module = api.load(model, shapes)
         # not verified: what is wrong is shown by layer
-        return api.linked(build(module, target_of(target), progress)), module
+        made = api.linked(build(module, target_of(target), progress))
+    assert isinstance(made, api.CompiledModel)
+    return made, module
 
 
 #: layers shown unless all are asked for

@@ -136,13 +136,26 @@ def _onnxruntime() -> Finding:
 
 
 def _cpu() -> Finding:
-    from armlet.targets import NAMED, cores, cpu_flags
+    from armlet.targets import NAMED, cores, cpu_flags, is_native
 
-    fitting = [t.name for t in NAMED.values() if cpu_flags().issuperset(t.features)]
+    native = [t for t in NAMED.values() if is_native(t)]
+    fitting = [t.name for t in native if cpu_flags().issuperset(t.features)]
     text = f"{platform.machine()}, {cores()} cores; runs {', '.join(fitting) or 'no known target'}"
-    others = [name for name in NAMED if name not in fitting]
+    others = [t.name for t in native if t.name not in fitting]
     more = f"; not {', '.join(others)}" if others else ""
     return Finding("cpu", "ok" if fitting else "bad", text + more)
+
+
+def _other_machines() -> Finding:
+    from armlet import emulator
+    from armlet.targets import NAMED, is_native
+
+    foreign = [t for t in NAMED.values() if not is_native(t)]
+    text = f"compiles for {', '.join(t.name for t in foreign)}"
+    missing = dict.fromkeys(filter(None, (emulator.find(t).missing for t in foreign)))
+    if missing:
+        return Finding("others", "note", f"{text}; cannot run that here: {'; '.join(missing)}")
+    return Finding("others", "ok", f"{text}; runs that by qemu")
 
 
 def _cache() -> Finding:
@@ -188,6 +201,7 @@ EXAMINATIONS: dict[str, Callable[[], Finding]] = {
     "toolchain": _toolchain,
     "onnxruntime": _onnxruntime,
     "cpu": _cpu,
+    "others": _other_machines,
     "cache": _cache,
     "compile": _end_to_end,
 }

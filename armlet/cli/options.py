@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from armlet.errors import ArtifactError, InputError, SettingError
+from armlet.errors import ArtifactError, InputError, SettingError, TargetError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,6 +65,17 @@ InputFile = Annotated[
 ]
 Threads = Annotated[int, typer.Option(metavar="N", help="Threads; 0 uses every CPU.", min=0)]
 FILLERS = ("random", "zeros")
+
+
+def run_here(name: str) -> None:
+    """``TargetError`` if what is compiled for this target cannot be loaded by this process."""
+    from armlet.targets import is_native, target
+
+    if not is_native(target(name)):
+        raise TargetError(
+            f"code for {name} does not run on this machine",
+            way_out=f"armlet compile --target {name}, and use the artifact there",
+        )
 
 
 def shapes_of(texts: Sequence[str] | None) -> dict[str, tuple[int, ...]]:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -43,31 +44,38 @@ def exports() -> tuple[str, ...]:
 @lru_cache(maxsize=8)
 def runtime(triple: str) -> Runtime:
     """Objects and stubs for a zig triple, from the cache or compiled now."""
-    folder = toolchain.cache_dir("runtime") / _key(triple)
-    if not folder.is_dir():
-        _make(triple, folder)
-    objects = sorted(folder.glob("*.o"))
-    return Runtime(tuple(objects), tuple(folder / name for name in libc.libraries(triple)))
+    stubs = libc.libraries(triple)
+
+    def make(folder: Path) -> None:
+        sources = sorted(SOURCES.glob("*.c"))
+        compile_all = ["cc", "-target", triple, *FLAGS, f"-I{HEADER.parent}", "-c", *sources]
+        toolchain.run("compiling the runtime", compile_all, folder)
+        for name, functions in stubs.items():
+            _make_stub(triple, name, functions, folder)
+
+    recipe = (triple, FLAGS, stubs)
+    folder = compiled_once("runtime", recipe, [HEADER, *sorted(SOURCES.iterdir())], make)
+    return Runtime(tuple(sorted(folder.glob("*.o"))), tuple(folder / name for name in stubs))
 
 
-def _key(triple: str) -> str:
-    content = hashlib.sha256()
-    for path in [HEADER, *sorted(SOURCES.iterdir())]:
+def compiled_once(
+    name: str, recipe: object, sources: Sequence[Path], make: Callable[[Path], None]
+) -> Path:
+    """The cache's folder of what ``make`` makes of these sources."""
+    content = hashlib.sha256(repr((recipe, toolchain.version())).encode())
+    for path in sources:
         content.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
-    recipe = (triple, FLAGS, toolchain.version(), libc.libraries(triple))
-    content.update(repr(recipe).encode())
-    return content.hexdigest()[:32]
+    folder = toolchain.cache_dir(name) / content.hexdigest()[:32]
+    if not folder.is_dir():
+        _made_beside(folder, make)
+    return folder
 
 
-def _make(triple: str, folder: Path) -> None:
+def _made_beside(folder: Path, make: Callable[[Path], None]) -> None:
     """Made beside and renamed: another process may be making the same."""
     beside = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
     try:
-        sources = sorted(SOURCES.glob("*.c"))
-        compile_all = ["cc", "-target", triple, *FLAGS, f"-I{HEADER.parent}", "-c", *sources]
-        toolchain.run("compiling the runtime", compile_all, beside)
-        for name, functions in libc.libraries(triple).items():
-            _make_stub(triple, name, functions, beside)
+        make(beside)
         os.rename(beside, folder)
     except OSError:
         if not folder.is_dir():

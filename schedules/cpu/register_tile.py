@@ -15,8 +15,6 @@ from armlet.targets import Target
 
 from ..emit import Array, Code, pieces
 
-#: instructions that a core decodes in a cycle
-DECODED = 5
 #: loads that a load really costs, as lines that come from L2 need the same port
 FILLS = 1.3
 #: more vectors than this only lengthen the code
@@ -43,7 +41,7 @@ def step_cycles(tile: Tile, target: Target) -> float:
     return max(
         products / target.fma_units,
         FILLS * (tile.rows + tile.columns) / target.load_units,
-        decoded / DECODED,
+        decoded / target.issue_width,
         target.fma_latency,
     )
 
