@@ -1,0 +1,103 @@
+"""Compiling for another kind of machine than this one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import armlet
+from armlet import api, emulator
+from armlet import emulated as emulated_model
+from armlet.artifact import TensorInfo
+from armlet.compiler.link.elf import MACHINES, Elf
+from armlet.emulated import EmulatedModel
+from armlet.errors import ArtifactError, ExecutionError, TargetError, VerificationError
+from armlet.reference import reference_of
+from armlet.targets import NAMED, is_native
+
+FOREIGN = [t for t in NAMED.values() if not is_native(t)]
+OTHER = FOREIGN[0]
+WHY_NOT = emulator.find(OTHER).missing
+emulated = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
+SHAPES = {"x": (1, 3, 14, 11)}
+
+
+@pytest.fixture
+def without_emulator(monkeypatch):
+    monkeypatch.setattr("armlet.emulator.shutil.which", lambda _: None)
+
+
+@emulated
+@pytest.mark.parametrize("chosen", FOREIGN[:2], ids=str)
+def test_answers_are_right_on_an_emulated_machine(chosen, small_cnn):
+    made = api.compile(small_cnn, chosen, shapes=SHAPES)
+    assert made.manifest["verified_by"]
+    assert made.differences and not made.not_run
+    x = np.random.default_rng(0).standard_normal(SHAPES["x"]).astype(np.float32)
+    right = reference_of(api.load(small_cnn, SHAPES)).run({"x": x})
+    np.testing.assert_allclose(made.run({"x": x})["y"], right["y"], rtol=1e-4, atol=1e-5)
+
+
+@emulated
+def test_every_value_can_be_observed_there(small_cnn):
+    made = api.compile(small_cnn, OTHER, shapes=SHAPES)
+    seen = {}
+    with made.observe(lambda name, data: seen.__setitem__(name, data)):
+        found = made.run({"x": np.ones(SHAPES["x"], np.float32)})
+    assert len(seen) == made.manifest["tasks"]
+    np.testing.assert_array_equal(seen["y"].reshape(found["y"].shape), found["y"])
+
+
+@emulated
+def test_an_artifact_that_cannot_start_is_told(small_cnn, tmp_path):
+    made = api.compile(small_cnn, OTHER, shapes=SHAPES)
+    assert isinstance(made, EmulatedModel)
+    made.inputs = (*made.inputs, TensorInfo("z", "float32", (1,)))
+    made.path = tmp_path / "absent.so"
+    with pytest.raises(ExecutionError, match=r"absent\.so"):
+        made.run({"x": np.ones(SHAPES["x"], np.float32), "z": np.zeros(1, np.float32)})
+
+
+@emulated
+def test_wrong_answers_are_found(small_cnn, monkeypatch):
+    right = emulated_model._arrays
+    monkeypatch.setattr(
+        emulated_model, "_arrays", lambda *a: {k: v + 1 for k, v in right(*a).items()}
+    )
+    with pytest.raises(VerificationError, match="every kernel agrees"):
+        api.compile(small_cnn, OTHER, shapes=SHAPES)
+
+
+def test_without_an_emulator_the_artifact_is_made_and_says_so(
+    small_cnn, tmp_path, without_emulator
+):
+    made = api.compile(small_cnn, OTHER, shapes=SHAPES)
+    assert "not installed" in made.not_run
+    assert made.manifest["verified_by"] == ""
+    made.save(tmp_path / "m.so")
+    with pytest.raises(ArtifactError, match="another machine"):
+        armlet.open(tmp_path / "m.so")
+    with pytest.raises(ExecutionError, match="not installed"):
+        made.run({})
+
+
+@pytest.mark.parametrize("chosen", [FOREIGN[0], FOREIGN[-1]], ids=str)
+def test_code_is_for_that_machine_and_the_same_each_time(
+    chosen, small_cnn, tmp_path, without_emulator
+):
+    paths = [tmp_path / "a.so", tmp_path / "b.so"]
+    for path in paths:
+        api.compile(small_cnn, chosen, shapes=SHAPES).save(path)
+    first, second = map(Path.read_bytes, paths)
+    assert first == second
+    assert Elf(first).machine == MACHINES[chosen.machine]
+
+
+def test_what_does_not_run_here_is_not_timed_here():
+    from armlet.cli.options import run_here
+
+    with pytest.raises(TargetError, match="does not run on this machine"):
+        run_here(OTHER.name)
+    run_here("host")
