@@ -185,6 +185,13 @@ class Code:
         self.named.clear()
         self.emit(tirx.BufferStore(array.buffer, tirx.convert(value), [place]))
 
+    def prefetch(self, array: Array, indices: Sequence[Any]) -> None:
+        """Asks for the cache line of an element, which may lie beyond the array, in L2."""
+        place = tirx.address_of(array[indices])
+        read, level, data = (tirx.const(n, "int32") for n in (0, 2, 1))
+        call = tirx.call_llvm_intrin("void", "llvm.prefetch.p0", place, read, level, data)
+        self.emit(tirx.Evaluate(call))
+
     def function(self, parameters: Sequence[Array]) -> Any:
         """The PrimFunc whose parameters are these arrays."""
         (body,) = self._open

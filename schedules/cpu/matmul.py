@@ -1,13 +1,17 @@
-"""Matrix products: a register tile of rows x column vectors, over the whole depth at once.
+"""Matrix products: a register tile of rows x column vectors, over a stretch of the depth.
 
 ``matmul_packed`` has its constant operand in column panels. ``matmul`` reads rows of the
 right operand as they lie; only the columns that do not fill a vector are packed, into
-scratch. Knobs: the tile's ``rows`` and ``vectors``, ``block``: rows that a step of the
-parallel axis does, ``by_columns``: whether a step does one group of columns instead of all.
+scratch. Knobs: the tile's ``rows`` and ``vectors``; ``block``: rows that a step of the
+parallel axis does, ``groups``: groups of columns that it does; ``depth``: how much of the
+depth it does at a time, so that what is read again stays in L2, while partial sums wait in
+scratch (Goto and van de Geijn, TOMS'08); ``prefetch``: whether the next group's panels are
+fetched to L2 while this one's are used.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,10 +26,20 @@ from ..emit import Array, ceil_div, pieces, unravel
 from ..loops import blocks_of, powers
 from ..template import Config, Template
 from ..tensor_graph import TensorGraph
-from .register_tile import Tile, best_tile, multiply_add, tiles
+from .register_tile import Tile, multiply_add, step_cycles, tiles
 
 #: tiles that are too few to share among threads
 FEW_TILES = 16
+#: rows that weights which do not stay in L2 are multiplied by at a time
+MANY_ROWS = 192
+#: rows whose products take long enough to fetch the next panels meanwhile
+LEAD = 32
+#: bytes a cycle that one core gets from beyond its L2
+FAR_BYTES = 10
+#: cycles of starting and ending a tile
+TILE_CYCLES = 20
+#: lines of one set of L1, about
+WAYS = 8
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,7 @@ def product_of(group: Group, target: Target) -> Product:
 
 class MatMul(Template):
     name = "matmul"
+    version = 2
 
     def applies(self, group: Group, target: Target) -> bool:
         if group.anchor is None or group.anchor.op.name not in ("matmul", "matmul_packed"):
@@ -67,41 +82,99 @@ class MatMul(Template):
 
     def default(self, group: Group, target: Target) -> Config:
         p = product_of(group, target)
-        return self._around(p, target, best_tile(target, p.rows, p.vectors, p.depth))
+        configs = [_around(p, target, t) for t in tiles(target, p.rows, p.vectors)]
+        return min(configs, key=lambda c: cycles(p, target, c) * _unevenness(p, c))
 
     def space(self, group: Group, target: Target) -> Iterable[Config]:
         p = product_of(group, target)
-        for tile in tiles(target, p.rows, p.vectors):
-            yield self._around(p, target, tile)
+        usual = [_around(p, target, t) for t in tiles(target, p.rows, p.vectors)]
+        least = min(cycles(p, target, c) for c in usual)
+        for config in usual:
+            if cycles(p, target, config) > 1.5 * least:
+                continue
+            groups = ceil_div(p.vectors, config["vectors"])
+            knobs = itertools.product(
+                sorted({config["block"], min(p.rows, 8 * config["rows"]), p.rows}),
+                sorted({1, ceil_div(groups, 8), groups}),
+                sorted({min(p.depth, d) for d in (256, 768, p.depth)}),
+                (0, 1) if p.packed else (0,),
+            )
+            for block, some, depth, prefetch in knobs:
+                yield {
+                    **config, "block": block, "groups": some, "depth": depth, "prefetch": prefetch
+                }  # fmt: skip
 
-    @staticmethod
-    def _around(p: Product, target: Target, tile: Tile) -> Config:
-        batch = math.prod(p.batch)
-        groups = ceil_div(p.vectors, tile.columns)
-        right = 4 * p.depth * p.columns
-        heights = ceil_div(p.rows, tile.rows)
-        by_columns = (
-            p.packed
-            and groups > 1
-            and (right > target.l2_bytes // 2 or batch * heights < FEW_TILES)
-        )
-        # a block's rows stay in L2 while all groups of columns pass
-        least = ceil_div(8 * p.rows * p.depth, target.l2_bytes)
-        if by_columns or p.packed:
-            _, block = blocks_of(heights, batch * (groups if by_columns else 1), least)
-        else:
-            # each block packs the last columns anew
-            _, block = blocks_of(heights, batch, max(1, min(least, heights // 2)))
-        block = min(p.rows, block * tile.rows)
-        return {
-            "rows": tile.rows,
-            "vectors": tile.columns,
-            "block": block,
-            "by_columns": int(by_columns),
-        }
+    def estimate(self, group: Group, target: Target, config: Config) -> float:
+        return cycles(product_of(group, target), target, config)
 
     def build(self, graph: TensorGraph, target: Target, config: Config) -> Any:
         return _Writer(graph, product_of(graph.group, target), config).write()
+
+
+def _around(p: Product, target: Target, tile: Tile) -> Config:
+    """The other knobs for a tile."""
+    batch = math.prod(p.batch)
+    groups = ceil_div(p.vectors, tile.columns)
+    heights = ceil_div(p.rows, tile.rows)
+    depth, some, prefetch = p.depth, groups, False
+    right_is_large = 4 * p.depth * p.columns > target.l2_bytes // 8
+    if p.packed and groups > 1 and (right_is_large or batch * heights < FEW_TILES):
+        # the weights pass once for many rows, which stay in L2
+        blocks = ceil_div(p.rows, MANY_ROWS)
+        block = min(p.rows, ceil_div(heights, blocks) * tile.rows)
+        stretches = ceil_div(4 * block * p.depth, target.l2_bytes * 3 // 4)
+        depth = ceil_div(p.depth, stretches)
+        some = 1 if stretches == 1 else ceil_div(groups, 8)
+        prefetch = block >= LEAD
+    else:
+        # a block's rows stay in L2 while all groups of columns pass
+        least = ceil_div(8 * p.rows * p.depth, target.l2_bytes)
+        if not p.packed:
+            # each block packs the last columns anew
+            least = max(1, min(least, heights // 2))
+        _, block = blocks_of(heights, batch, least)
+        block = min(p.rows, block * tile.rows)
+    return {
+        "rows": tile.rows,
+        "vectors": tile.columns,
+        "block": block,
+        "groups": some,
+        "depth": depth,
+        "prefetch": int(prefetch),
+    }
+
+
+def _steps(p: Product, config: Config) -> int:
+    chunks = ceil_div(ceil_div(p.vectors, config["vectors"]), config["groups"])
+    return math.prod(p.batch) * ceil_div(p.rows, config["block"]) * chunks
+
+
+def _unevenness(p: Product, config: Config) -> float:
+    """What a few threads lose to the last steps, with the most weight on one thread."""
+    steps = _steps(p, config)
+    weights = {1: 0.5, 2: 0.3, 4: 0.1, 8: 0.1}
+    return sum(w * ceil_div(steps, t) * t / steps for t, w in weights.items())
+
+
+def cycles(p: Product, target: Target, config: Config) -> float:
+    """Cycles of one core: its tiles' steps, and weights that come from beyond L2."""
+    stretches = ceil_div(p.depth, config["depth"])
+    total = 0.0
+    for _, rows, blocks in pieces(p.rows, config["block"]):
+        for _, width, columns in pieces(p.vectors, config["vectors"]):
+            for _, height, times in pieces(rows, config["rows"]):
+                step = step_cycles(Tile(height, width), target)
+                panel = 4 * p.lanes * width * config["depth"]
+                step += 0.2 * width * (panel > target.l1_bytes // 2)
+                # rows that lie a page apart contend for the same lines of L1
+                step += 0.1 * height * (height > WAYS and p.depth % 1024 == 0)
+                end = TILE_CYCLES + 2 * height * width * stretches
+                total += blocks * columns * times * (p.depth * step + end)
+    total *= math.prod(p.batch)
+    far = 4 * p.depth * p.columns * math.prod(p.batch) / FAR_BYTES
+    # what is not fetched ahead is waited for by the first of the tiles that use it
+    first = total if config["prefetch"] else total / ceil_div(config["block"], config["rows"])
+    return total - first + max(first, far) + 0.2 * min(first, far)
 
 
 @dataclass(frozen=True)
@@ -114,6 +187,16 @@ class _Columns:
     tail: bool = False
 
 
+@dataclass(frozen=True)
+class _Stretch:
+    """Which part of the depth is at hand; ``number`` of ``count``."""
+
+    number: Any
+    count: int
+    start: Any
+    size: Any
+
+
 class _Writer:
     def __init__(self, graph: TensorGraph, product: Product, config: Config) -> None:
         self.graph, self.code, self.p, self.config = graph, graph.code, product, config
@@ -121,24 +204,41 @@ class _Writer:
         self.anchor = graph.group.anchor
         self.left, self.right, *self.bias = self.anchor.operands
         self.packed_tail: Array | None = None
+        self.runs = self._runs()
+        #: groups of columns: of all, and of a step
+        self.all = sum(run.count for run in self.runs)
+        self.groups = min(config["groups"], self.all)
 
     def write(self) -> Any:
-        p, block = self.p, self.config["block"]
+        p, code, block = self.p, self.code, self.config["block"]
         batch, blocks = math.prod(p.batch), ceil_div(p.rows, block)
-        runs = self._runs()
-        groups = sum(run.count for run in runs) if self.config["by_columns"] else 1
-        with self.code.parallel(batch * blocks * groups) as step:
-            inside = self.code.index(step % (batch * blocks))
-            self.batch = [self.code.index(i) for i in unravel(inside // blocks, p.batch)]
-            first = inside % blocks * block
+        with code.parallel(batch * blocks * ceil_div(self.all, self.groups)) as step:
+            inside = code.index(step % (batch * blocks))
+            self.batch = [code.index(i) for i in unravel(inside // blocks, p.batch)]
+            self.first = code.index(inside % blocks * block)
             if not p.packed and p.columns % p.lanes:
                 self._pack_tail()
-            if self.config["by_columns"]:
-                self._chosen(runs, step // (batch * blocks), first)
-            else:
-                for run in runs:
-                    self._group(run, first)
+            self._step(code.index(step // (batch * blocks) * self.groups))
         return self.graph.function()
+
+    def _step(self, first: Any) -> None:
+        """The groups of columns from ``first`` on, for a block of rows."""
+        p, code, depth = self.p, self.code, min(self.config["depth"], self.p.depth)
+        count = ceil_div(p.depth, depth)
+        groups: Any = self.groups
+        if self.all % self.groups:
+            groups = tirx.min(groups, self.all - first)
+        if count > 1:
+            self.partial = code.scratch(
+                self.groups, self.config["block"], self.config["vectors"], p.lanes
+            )
+        with code.loop(count, "s") as s:
+            start = code.index(s * depth)
+            size = tirx.min(depth, p.depth - start) if p.depth % depth else depth
+            self.stretch = _Stretch(s, count, start, size)
+            with code.loop(groups, "g") as g:
+                self.place = g
+                self._group(self.runs, first + g)
 
     def _runs(self) -> list[_Columns]:
         p = self.p
@@ -151,60 +251,112 @@ class _Writer:
             runs.append(_Columns(start, last.vectors, 1, tail=True))
         return runs
 
-    def _chosen(self, runs: Sequence[_Columns], index: Any, first: Any) -> None:
+    def _group(self, runs: Sequence[_Columns], index: Any) -> None:
         """The group number ``index`` of all runs."""
         run, *rest = runs
         if not rest:
-            self._rows(run, run.start + index * run.vectors, first)
+            self._rows(run, run.start + index * run.vectors)
             return
         with self.code.choose(index < run.count) as (here, later):
             with here:
-                self._rows(run, run.start + index * run.vectors, first)
+                self._rows(run, run.start + index * run.vectors)
             with later:
-                self._chosen(rest, index - run.count, first)
+                self._group(rest, index - run.count)
 
-    def _group(self, run: _Columns, first: Any) -> None:
-        with self.code.loop(run.count, "g") as g:
-            self._rows(run, run.start + g * run.vectors, first)
-
-    def _rows(self, run: _Columns, vector: Any, first: Any) -> None:
+    def _rows(self, run: _Columns, vector: Any) -> None:
         """All rows of a block for one group of columns."""
         p, block = self.p, self.config["block"]
         vector = self.code.index(vector)
         last = p.rows % block
         if not last:
-            self._tiles(run, vector, first, block)
+            self._tiles(run, vector, block)
             return
-        with self.code.choose(first + block <= p.rows) as (whole, part):
+        with self.code.choose(self.first + block <= p.rows) as (whole, part):
             with whole:
-                self._tiles(run, vector, first, block)
+                self._tiles(run, vector, block)
             with part:
-                self._tiles(run, vector, p.rows - last, last)
+                self._tiles(run, vector, last)
 
-    def _tiles(self, run: _Columns, vector: Any, first: Any, rows: int) -> None:
-        for start, height, count in pieces(rows, self.config["rows"]):
+    def _tiles(self, run: _Columns, vector: Any, rows: int) -> None:
+        heights = pieces(rows, self.config["rows"])
+        fetched = ceil_div(run.vectors, sum(count for *_, count in heights))
+        number = 0
+        for start, height, count in heights:
             with self.code.loop(count, "t") as t:
-                row = self.code.index(first + start + t * height)
-                self._tile(run, vector, row, Tile(height, run.vectors))
+                ahead = [
+                    self._ahead(run, vector, (number + t) * fetched + i) for i in range(fetched)
+                ]
+                self._tile(
+                    run,
+                    vector,
+                    self.code.index(start + t * height),
+                    Tile(height, run.vectors),
+                    ahead,
+                )
+            number += count
 
-    def _tile(self, run: _Columns, vector: Any, row: Any, tile: Tile) -> None:
-        p, code = self.p, self.code
+    def _ahead(self, run: _Columns, vector: Any, number: Any) -> Any:
+        """The vector of the next group that one tile fetches to L2: each tile another one."""
+        return self.code.index(vector + run.vectors + number % run.vectors)
+
+    def _tile(self, run: _Columns, vector: Any, row: Any, tile: Tile, ahead: Sequence[Any]) -> None:
+        """``row`` counts from the first of the block."""
+        p, code, at = self.p, self.code, self.stretch
         acc = code.registers(tile.rows, tile.columns, p.lanes)
-        for j in range(tile.rows):
-            for o in range(tile.columns):
-                with code.vector(p.lanes) as v:
-                    code.store(acc, (j, o, v), self._start((vector + o) * p.lanes + v))
-        with code.loop(p.depth, "k") as k:
+        if at.count > 1:
+            with code.choose(at.number == 0) as (begins, goes_on):
+                with begins:
+                    self._begin(acc, tile, vector)
+                with goes_on:
+                    self._load(acc, tile, row)
+        else:
+            self._begin(acc, tile, vector)
+        with code.loop(at.size, "k", at.start) as k:
+            if self.config["prefetch"]:
+                for v in ahead:
+                    code.prefetch(self.graph.arrays[self.right], [v, k, 0])
             multiply_add(
                 code, acc, tile,
-                lambda j: self._left(row + j, k),
+                lambda j: self._left(self.first + row + j, k),
                 lambda o, v: self._right(run, vector, o, k, v),
             )  # fmt: skip
+        if at.count > 1:
+            with code.choose(at.number == at.count - 1) as (ends, goes_on):
+                with ends:
+                    self._end(acc, tile, run, vector, row)
+                with goes_on:
+                    self._keep(acc, tile, row)
+        else:
+            self._end(acc, tile, run, vector, row)
+
+    def _begin(self, acc: Array, tile: Tile, vector: Any) -> None:
+        for j in range(tile.rows):
+            for o in range(tile.columns):
+                with self.code.vector(self.p.lanes) as v:
+                    start = self._start((vector + o) * self.p.lanes + v)
+                    self.code.store(acc, (j, o, v), start)
+
+    def _load(self, acc: Array, tile: Tile, row: Any) -> None:
+        """The sums over the stretches before this one."""
+        for j in range(tile.rows):
+            for o in range(tile.columns):
+                with self.code.vector(self.p.lanes) as v:
+                    self.code.store(acc, (j, o, v), self.partial[self.place, row + j, o, v])
+
+    def _keep(self, acc: Array, tile: Tile, row: Any) -> None:
+        for j in range(tile.rows):
+            for o in range(tile.columns):
+                with self.code.vector(self.p.lanes) as v:
+                    self.code.store(self.partial, (self.place, row + j, o, v), acc[j, o, v])
+
+    def _end(self, acc: Array, tile: Tile, run: _Columns, vector: Any, row: Any) -> None:
+        p = self.p
         for j in range(tile.rows):
             for o in range(tile.columns):
                 partial = run.tail and o == tile.columns - 1
                 for start, width in powers(p.columns % p.lanes if partial else p.lanes):
-                    self._store(acc, (j, o), row + j, (vector + o) * p.lanes, start, width)
+                    column = (vector + o) * p.lanes
+                    self._store(acc, (j, o), self.first + row + j, column, start, width)
 
     def _store(
         self, acc: Array, at: tuple[int, int], row: Any, column: Any, start: int, width: int

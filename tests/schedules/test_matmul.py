@@ -80,3 +80,23 @@ def test_infinity_and_nan_go_where_they_belong():
     x[0, 1], x[2, 3] = np.inf, np.nan
     net.matmul(net.x(data=x), net.x(6, 18))
     check([Case("special", net)], "matmul")
+
+
+def test_product_by_every_kind_of_config():
+    knobs = itertools.product((40, 17), (1, 2, 99), (100, 64, 7), (0, 1))
+    for block, groups, depth, prefetch in knobs:
+        case = packed((2, 20, 100), 150, residual=True)
+        group = case.net.group()
+        config = {
+            "rows": 7, "vectors": 3, "block": block, "groups": groups, "depth": depth,
+            "prefetch": prefetch,
+        }  # fmt: skip
+        assert close(run(case.net, config), case.net.expected()), config
+
+
+def test_space_is_small_and_has_the_default():
+    for case in (packed((128, 768), 3072), packed((1, 64), 64), dynamic((8, 40, 15), (8, 15, 40))):
+        group = case.net.group()
+        space = list(MatMul().space(group, target("linux-x86_64-v4")))
+        assert MatMul().default(group, target("linux-x86_64-v4")) in space
+        assert len(space) <= 2000
