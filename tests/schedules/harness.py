@@ -16,11 +16,12 @@ import numpy as np
 
 from armlet.compiler.ir import Builder, Const, TensorType, Value, Var
 from armlet.compiler.ir.group import Group
-from armlet.compiler.lower.build import lowered, module
+from armlet.compiler.lower.build import Choice, lowered, module, object_code
 from armlet.compiler.lower.compile import lower
 from armlet.compiler.lower.kernel import Kernel
 from armlet.compiler.ops.registry import OPERATORS, Fusion, Op
 from armlet.schedules.cpu import template_for
+from armlet.schedules.template import Config
 from armlet.targets import target
 
 
@@ -160,6 +161,24 @@ def check(cases: Sequence[Case], template: str, name: str = "host") -> None:
             if not close(_real(got, case), _real(want, case), case.tolerance):
                 wrong.append(f"{case.label} cut at {cuts}")
     assert not wrong, "\n".join(wrong)
+
+
+def check_configs(case: Case, configs: Sequence[Config], name: str = "host") -> None:
+    """One case by its default template under each config, against NumPy."""
+    group, machine, want = case.net.group(), target(name), case.net.expected()
+    template = template_for(group, machine)
+    kernels = []
+    for number, config in enumerate(configs):
+        symbol = f"kernel{number}"
+        func = lowered(group, machine, symbol, Choice(template, config))
+        code = object_code(module(func, symbol, machine))
+        kernels.append(
+            Kernel(symbol, symbol, code, func.extent, func.scratch, template.name, 0, config, False)
+        )
+    library = Library(kernels)
+    for kernel, config in zip(kernels, configs):
+        got = library.run(kernel, case.net.inputs(), group.output.type, (kernel.extent // 2,))
+        assert close(_real(got, case), _real(want, case), case.tolerance), config
 
 
 def _real(blocked: np.ndarray, case: Case) -> np.ndarray:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from armlet.compiler.ops.matmul import pack_matrix, pack_row
+from armlet.schedules.cpu.matmul import MatMul
 from armlet.targets import target
 
-from .harness import Case, Net, assembly, check, hot_loops, spills
+from .harness import Case, Net, assembly, check, check_configs, hot_loops, spills
 
 
 def packed(shape: tuple[int, ...], columns: int, lanes=16, bias=True, residual=False) -> Case:
@@ -84,14 +87,11 @@ def test_infinity_and_nan_go_where_they_belong():
 
 def test_product_by_every_kind_of_config():
     knobs = itertools.product((40, 17), (1, 2, 99), (100, 64, 7), (0, 1))
-    for block, groups, depth, prefetch in knobs:
-        case = packed((2, 20, 100), 150, residual=True)
-        group = case.net.group()
-        config = {
-            "rows": 7, "vectors": 3, "block": block, "groups": groups, "depth": depth,
-            "prefetch": prefetch,
-        }  # fmt: skip
-        assert close(run(case.net, config), case.net.expected()), config
+    configs = [
+        {"rows": 7, "vectors": 3, "block": b, "groups": g, "depth": d, "prefetch": p}
+        for b, g, d, p in knobs
+    ]
+    check_configs(packed((2, 20, 100), 150, residual=True), configs)
 
 
 def test_space_is_small_and_has_the_default():
