@@ -89,6 +89,11 @@ def build(group: Group, target: Target, key: str, record: Record | None = None) 
     """The kernel of a group; ``InternalError`` names the group if that fails."""
     recorded = recorded_choice(group, target, record) if record else None
     choice = recorded or default_choice(group, target)
+    return kernel_of(group, target, key, choice, recorded is not None)
+
+
+def kernel_of(group: Group, target: Target, key: str, choice: Choice, recorded: bool) -> Kernel:
+    """As ``build``, of a choice that is made."""
     symbol, name = f"armlet_k{key[:16]}", choice.template.name
     try:
         func = lowered(group, target, symbol, choice)
@@ -100,5 +105,5 @@ def build(group: Group, target: Target, key: str, record: Record | None = None) 
         ) from error
     return Kernel(
         key, symbol, code, func.extent, func.scratch, name, work_of(group),
-        dict(choice.config), recorded is not None,
+        dict(choice.config), recorded,
     )  # fmt: skip

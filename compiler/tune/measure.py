@@ -1,0 +1,235 @@
+"""Measures candidates: builds by an executor, runs in a runner process, names what went wrong.
+
+A candidate that crashes or hangs costs the runner, which is started again; the others of its
+batch are measured all the same.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from armlet.compiler.lower import worker
+from armlet.compiler.lower.kernel import Kernel
+from armlet.compiler.records import Record, now
+from armlet.errors import ArmletError, OutputError
+from armlet.settings import JOBS
+from armlet.targets import Target
+
+from . import build, runner
+from .runner import Batch, Begun, Candidate, Done, Workload, Wrong
+
+#: seconds that a build may take, and a runner be silent
+BUILD_PATIENCE, RUN_PATIENCE = 60.0, 10.0
+#: characters of a reason that a record keeps
+REASON = 200
+
+
+@dataclass(frozen=True)
+class Point:
+    """One way to make the kernel of a workload, not measured yet."""
+
+    workload: Workload
+    record: Record
+
+
+@dataclass
+class _Race:
+    """The outcome of a batch as it comes in."""
+
+    times: dict[int, list[float]] = field(default_factory=dict)
+    failures: dict[int, tuple[str, str]] = field(default_factory=dict)
+
+
+class Builders:
+    """An executor that is the caller's, or a pool of processes that is replaced when it breaks."""
+
+    def __init__(self, executor: Executor | None = None) -> None:
+        self._given, self._pool = executor, None
+
+    @property
+    def executor(self) -> Executor:
+        if self._given is not None:
+            return self._given
+        if self._pool is None:
+            # threads of TVM do not survive a fork
+            self._pool = ProcessPoolExecutor(JOBS.value or 1, mp_context=get_context("spawn"))
+        return self._pool
+
+    def build(self, points: Sequence[Point], target: Target) -> list[Kernel | Exception]:
+        """The kernel of each point, or why there is none."""
+        submit = self.executor.submit
+        futures = [submit(build.build, p.workload.group, target, p.record) for p in points]
+        return [self._result(f) for f in futures]
+
+    def _result(self, future: Future[Kernel]) -> Kernel | Exception:
+        try:
+            return future.result(timeout=BUILD_PATIENCE)
+        except TimeoutError:
+            self.close()
+            return TimeoutError(f"building took more than {BUILD_PATIENCE:.0f} s")
+        except BrokenProcessPool:
+            self.close()
+            return RuntimeError("the process that built it died")
+        except Exception as error:
+            return error
+
+    def close(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            for process in (getattr(pool, "_processes", None) or {}).values():
+                process.kill()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Runner:
+    """The process that runs candidates, started when needed."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            path = os.pathsep.join(p for p in sys.path if p)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", runner.__name__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
+            )
+        return self._process
+
+    def close(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout):
+                if stream:
+                    stream.close()
+
+    def run(self, batch: Batch) -> _Race:
+        """Measures a batch; one that crashes or hangs is left out and the rest measured again."""
+        race = _Race()
+        left = list(range(len(batch.candidates)))
+        while left:
+            part = replace(batch, candidates=tuple(batch.candidates[i] for i in left))
+            culprit, failure = self._attempt(part, left, race)
+            if culprit is None:
+                break
+            race.failures[culprit] = failure
+            left = [i for i in left if i not in race.failures]
+        return race
+
+    def _attempt(
+        self, batch: Batch, left: Sequence[int], race: _Race
+    ) -> tuple[int | None, tuple[str, str]]:
+        """The candidate that ended the runner, if one did, and how."""
+        process = self._started()
+        assert process.stdin and process.stdout
+        running = 0
+        try:
+            worker.send(process.stdin, batch)  # type: ignore[arg-type]
+            while True:
+                ready, _, _ = select.select([process.stdout], [], [], RUN_PATIENCE)
+                if not ready:
+                    self.close()
+                    return left[running], ("timeout", f"no answer within {RUN_PATIENCE:.0f} s")
+                event = worker.receive(process.stdout)  # type: ignore[arg-type]
+                if isinstance(event, Begun):
+                    running = max(event.candidate, 0)
+                elif isinstance(event, Wrong):
+                    race.failures[left[event.candidate]] = ("wrong", event.reason)
+                elif isinstance(event, Done):
+                    race.times = {i: t for i, t in zip(left, event.times) if t}
+                    return None, ("", "")
+        except (OSError, EOFError):
+            status = process.wait()
+            self.close()
+            how = f"signal {-status}" if status < 0 else f"exit status {status}"
+            return left[running], ("crash", f"the process ended by {how}")
+
+
+class Meter:
+    """Points to records."""
+
+    def __init__(self, target: Target, executor: Executor | None = None) -> None:
+        self.target = target
+        self.builders, self.runner = Builders(executor), Runner()
+
+    def __enter__(self) -> Meter:
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        self.builders.close()
+        self.runner.close()
+
+    def measure(self, points: Sequence[Point], **race: Any) -> list[Record]:
+        """A record of each point, with seconds or with a failure; ``race`` is as in ``Batch``."""
+        return [record for record, _ in self.times(points, **race)]
+
+    def times(self, points: Sequence[Point], **race: Any) -> list[tuple[Record, list[float]]]:
+        """As ``measure``, with the seconds of every turn."""
+        built = self.builders.build(points, self.target)
+        kernels = [(i, k) for i, k in enumerate(built) if isinstance(k, Kernel)]
+        try:
+            with tempfile.TemporaryDirectory(prefix="armlet-tune-") as folder:
+                found = self._run(points, kernels, Path(folder), race) if kernels else _Race()
+        except OSError as error:
+            raise OutputError(
+                f"a temporary file could not be written: {error.strerror or error}",
+                where=tempfile.gettempdir(),
+                way_out="free some space there, or set TMPDIR to another folder",
+            ) from error
+        index = {i: n for n, (i, _) in enumerate(kernels)}
+        return [
+            self._record(p.record, k, index.get(i, -1), found)
+            for i, (p, k) in enumerate(zip(points, built))
+        ]
+
+    def _run(
+        self,
+        points: Sequence[Point],
+        kernels: Sequence[tuple[int, Kernel]],
+        folder: Path,
+        race: dict[str, Any],
+    ) -> _Race:
+        workloads = list(dict.fromkeys(points[i].workload for i, _ in kernels))
+        counted = [(k, len(points[i].workload.group.inputs) + 1) for i, k in kernels]
+        candidates = tuple(
+            Candidate(workloads.index(points[i].workload), n, k.extent, k.scratch)
+            for n, (i, k) in enumerate(kernels)
+        )
+        library = build.link(counted, self.target, folder)
+        return self.runner.run(Batch(str(library), tuple(workloads), candidates, **race))
+
+    @staticmethod
+    def _record(
+        point: Record, built: Kernel | Exception, index: int, race: _Race
+    ) -> tuple[Record, list[float]]:
+        times = race.times.get(index, [])
+        if times:
+            low, middle, high = (float(q) for q in np.percentile(times, [25, 50, 75]))
+            spread = float(f"{high - low:.3g}")
+            middle = float(f"{middle:.6g}")
+            return replace(point, seconds=middle, spread=spread, date=now()), times
+        kind, reason = ("compile", _reason(built)) if isinstance(built, Exception) else (
+            race.failures.get(index, ("crash", "")))  # fmt: skip
+        return replace(point, failure=f"{kind}: {reason}"[:REASON], date=now()), []
+
+
+def _reason(error: Exception) -> str:
+    text = error.what if isinstance(error, ArmletError) else str(error)
+    return " ".join(text.split()) or type(error).__name__
