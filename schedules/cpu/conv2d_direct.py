@@ -2,10 +2,10 @@
 
 Georganas et al., SC'18. Knobs: ``pixels`` and ``vectors`` of the tile, ``rows`` of the output
 that a step of the parallel axis does, ``by_channels``: whether a step does one group of output
-channels instead of all. No padded copy is made: rows outside shorten the loop over the
-kernel's rows, and tiles that touch the left or right border replace the columns outside by
-zeros, for those of their pixels that reach there. A pointwise convolution has its pixels in
-one long row.
+channels instead of all, ``unroll``: steps of the reduction that are written out. No padded
+copy is made: rows outside shorten the loop over the kernel's rows, and tiles that touch the
+left or right border replace the columns outside by zeros, for those of their pixels that reach
+there. A pointwise convolution has its pixels in one long row.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from armlet.targets import Target
 
 from ..emit import ceil_div, pieces
 from ..loops import blocks_of
+from ..space import cuts, divisors, few_cuts, shares_well, thinned
 from ..template import Config, Template, moving
 from ..tensor_graph import TensorGraph
 from .register_tile import Tile, best_tile, cycles, tiles
@@ -83,6 +84,7 @@ def _flat_rows(pixels: int) -> tuple[int, int]:
 
 class Conv2dDirect(Template):
     name = "conv2d_direct"
+    version = 2
 
     def applies(self, group: Group, target: Target) -> bool:
         return group.anchor is not None and group.anchor.op.name == "conv2d_blocked"
@@ -95,9 +97,24 @@ class Conv2dDirect(Template):
 
     def space(self, group: Group, target: Target) -> Iterable[Config]:
         shape = shape_of(group)
-        for tile in tiles(target, shape.columns, shape.out_blocks // shape.groups):
-            if tile.rows * tile.columns >= min(8, shape.columns):
-                yield self._around(group, target, shape, tile)
+        default = self.default(group, target)
+        usual = _steps(shape, default)
+        per_group = shape.out_blocks // shape.groups
+        widths, depths = cuts(shape.columns), cuts(per_group)
+        least = min(target.fma_units * target.fma_latency, shape.columns * per_group)
+        points = (
+            {
+                "pixels": tile.rows, "vectors": tile.columns, "rows": rows,
+                "by_channels": by_channels, "unroll": unroll,
+            }
+            for tile in tiles(target, shape.columns, per_group)
+            if tile.rows in widths and tile.columns in depths and tile.rows * tile.columns >= least
+            for rows in few_cuts(shape.rows, default["rows"])
+            for by_channels in (0, 1)
+            for unroll in divisors(shape.ki, 1, 2, 4)
+        )  # fmt: skip
+        shared = (p for p in points if shares_well(_steps(shape, p), usual))
+        return thinned(shared, [dict(default)])
 
     def _around(self, group: Group, target: Target, shape: Shape, tile: Tile) -> Config:
         """The cut among threads: rows where there are enough of them, else channels."""
@@ -116,6 +133,7 @@ class Conv2dDirect(Template):
             "vectors": tile.columns,
             "rows": rows,
             "by_channels": int(by_channels),
+            "unroll": 1,
         }
 
     def estimate(self, group: Group, target: Target, config: Config) -> float:
@@ -132,6 +150,13 @@ class Conv2dDirect(Template):
 
     def build(self, graph: TensorGraph, target: Target, config: Config) -> Any:
         return _Writer(graph, shape_of(graph.group), config).write()
+
+
+def _steps(shape: Shape, config: Config) -> int:
+    """Steps of the parallel axis."""
+    groups = shape.groups * ceil_div(shape.out_blocks // shape.groups, config["vectors"])
+    blocks = shape.n * ceil_div(shape.rows, config["rows"])
+    return blocks * groups if config["by_channels"] else blocks
 
 
 @dataclass(frozen=True)
@@ -270,12 +295,16 @@ class _Tile:
     def _channels(self, chunk: Any, count: int, r: Any, k: Any) -> None:
         """The channels of ``count`` chunks; weights of a pointwise kernel lie in one row."""
         s = self.shape
+        unroll = self.writer.config["unroll"]
         if s.kernel == (1, 1) or s.ki == s.block:
-            with self.code.loop(count * s.ki, "k") as i:
-                self._multiply(chunk + i // s.ki, i % s.ki, r, k)
+            with self.code.loop(count * s.ki // unroll, "k") as i:
+                for u in range(unroll):
+                    at = i * unroll + u
+                    self._multiply(chunk + at // s.ki, at % s.ki, r, k)
             return
-        with self.code.loop(count, "c") as c, self.code.loop(s.ki, "k") as i:
-            self._multiply(chunk + c, i, r, k)
+        with self.code.loop(count, "c") as c, self.code.loop(s.ki // unroll, "k") as i:
+            for u in range(unroll):
+                self._multiply(chunk + c, i * unroll + u, r, k)
 
     def _multiply(self, chunk: Any, i: Any, r: Any, k: Any) -> None:
         for j, o in self._each():
