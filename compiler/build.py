@@ -26,6 +26,8 @@ from armlet.targets import Target
 
 #: (stage, done, total): called as work proceeds
 Progress = Callable[[str, int, int], None]
+#: the pass that chooses a form for every call
+SELECT = "select"
 
 
 def _quiet(stage: str, done: int, total: int) -> None:
@@ -80,7 +82,7 @@ def prepare(
     require_static(module)
     known = Records.of(target) if records is None else records
     stages: list[tuple[str, Function]] = []
-    selection = ("select", lambda f: select(f, target, known))
+    selection = (SELECT, lambda f: select(f, target, known))
     todo = [*pipeline.CANONICALIZE, selection, ("form_views", form_views.run)]
 
     def observe(name: str, function: Function) -> None:

@@ -29,20 +29,13 @@ from armlet.settings import JOBS
 from armlet.targets import Target
 
 from . import build, runner
-from .runner import Batch, Begun, Candidate, Done, Workload, Wrong
+from .runner import Batch, Begun, Candidate, Done, Wrong
+from .tasks import Point
 
 #: seconds that a build may take, and a runner be silent
 BUILD_PATIENCE, RUN_PATIENCE = 60.0, 10.0
 #: characters of a reason that a record keeps
 REASON = 200
-
-
-@dataclass(frozen=True)
-class Point:
-    """One way to make the kernel of a workload, not measured yet."""
-
-    workload: Workload
-    record: Record
 
 
 @dataclass
