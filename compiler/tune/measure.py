@@ -50,7 +50,8 @@ class Builders:
     """An executor that is the caller's, or a pool of processes that is replaced when it breaks."""
 
     def __init__(self, executor: Executor | None = None) -> None:
-        self._given, self._pool = executor, None
+        self._given = executor
+        self._pool: ProcessPoolExecutor | None = None
 
     @property
     def executor(self) -> Executor:
