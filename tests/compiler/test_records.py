@@ -14,6 +14,7 @@ from armlet.compiler import records as module
 from armlet.compiler.lower.compile import lower
 from armlet.compiler.records import Record, Records, append, now, parse, read, user_file
 from armlet.errors import OutputError
+from armlet.schedules.cpu.matmul import MatMul
 from armlet.targets import NAMED, target
 from tests.schedules.harness import Net
 
@@ -160,7 +161,8 @@ def test_a_record_decides_on_the_kernel_and_its_key():
     (plain,) = lower([group], HOST)
     assert not plain.recorded and plain.config["rows"] > 1
     config = {**plain.config, "rows": 1, "vectors": 1}
-    found = record(template="matmul", workload=group.workload, config=config)
+    version = MatMul.version
+    found = record(template="matmul", version=version, workload=group.workload, config=config)
     (tuned,) = lower([group], HOST, records=Records([found]))
     assert tuned.recorded and dict(tuned.config) == config and tuned.key != plain.key
     old = dataclasses.replace(found, version=0)
