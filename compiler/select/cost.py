@@ -46,8 +46,8 @@ class Costs:
     def form(self, call: Call, form: Form) -> float:
         """Cycles of a form by itself, its operands lying ready."""
         types = tuple(form.operand_types(call))
-        if form.op.fusion is Fusion.VIEW:
-            return 0.0
+        if form.op.fusion in (Fusion.VIEW, Fusion.ELEMENTWISE):
+            return 0.0  # no kernel, or done on the way in a neighbour's
         if form.op.fusion in _MOVING:
             return moving(self.target, sum(t.bytes for t in (*types, *form.op.infer(types))))
         group, estimate = _anchor(form.op, types, self.target)

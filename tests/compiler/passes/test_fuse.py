@@ -135,3 +135,70 @@ def test_a_kernel_takes_a_bounded_number_of_pointers(count):
     groups = fuse(parse(text))
     assert max(len(g.inputs) + 1 for g in groups) <= MAX_POINTERS
     assert sum(len(g.calls) for g in groups) == count
+
+
+def test_what_an_epilogue_reads_elementwise_is_computed_there():
+    assert groups_of(
+        CONV
+        + """\
+  %g = mul(%x, $s) : f32[1,4,8,8]  # "l"
+  %k = sigmoid(%g) : f32[1,4,8,8]  # "l"
+  %c = conv2d(%x, $w) {pads=[1,1,1,1]} : f32[1,4,8,8]  # "l"
+  %r = add(%k, %c) : f32[1,4,8,8]  # "l"
+  return %r
+}
+"""
+    ) == ["g+k+c+r"]
+
+
+def test_an_activation_stays_with_its_convolution_before_moves():
+    assert groups_of(
+        CONV.replace("-> f32[1,4,8,8]", "-> f32[1,8,8,4]")
+        + """\
+  %c = conv2d(%x, $w) {pads=[1,1,1,1]} : f32[1,4,8,8]  # "l"
+  %r = relu(%c) : f32[1,4,8,8]  # "l"
+  %a = add(%r, %x) : f32[1,4,8,8]  # "l"
+  %t = transpose(%a) {perm=[0,2,3,1]} : f32[1,8,8,4]  # "l"
+  return %t
+}
+"""
+    ) == ["c+r+a", "t"]
+
+
+def test_the_parts_of_a_concatenation_are_computed_in_its_kernel():
+    assert groups_of("""\
+def main(%x: f32[2,8]) -> f32[2,12] {
+  %s = slice(%x) {starts=[0,0], sizes=[2,4], steps=[1,1]} : f32[2,4]  # "l"
+  %e = exp(%s) : f32[2,4]  # "l"
+  %y = concat(%e, %x) {axis=1} : f32[2,12]  # "l"
+  return %y
+}
+""") == ["s+e+y"]
+
+
+def test_a_reshape_between_moves_is_done_on_the_way():
+    assert groups_of("""\
+def main(%x: f32[2,6,4]) -> f32[3,4,2,2] {
+  %t = transpose(%x) {perm=[1,2,0]} : f32[6,4,2]  # "l"
+  %v = reshape(%t) {shape=[2,3,4,2]} : f32[2,3,4,2]  # "l"
+  %u = transpose(%v) {perm=[1,2,3,0]} : f32[3,4,2,2]  # "l"
+  return %u
+}
+""") == ["t+v+u"]
+
+
+NEAREST = 'mode="nearest", coordinate_mode="asymmetric", nearest_mode="floor"'
+
+
+def test_nearest_neighbours_are_read_where_they_are_needed():
+    assert groups_of(
+        """\
+const $w : f32[1,1,1,1,4,4] = random(1)
+def main(%x: f32[1,1,8,8,4], %y: f32[1,1,4,4,4]) -> f32[1,1,8,8,4] {
+  %u = resize(%y) {size=[8,8], scale=[2.0,2.0], NEAREST} : f32[1,1,8,8,4]  # "l"
+  %c = conv2d_blocked(%x, $w) {in_channels=4, out_channels=4} : f32[1,1,8,8,4]  # "l"
+  %r = add(%c, %u) : f32[1,1,8,8,4]  # "l"
+  return %r
+}
+""".replace("NEAREST", NEAREST)
+    ) == ["u+c+r"]
