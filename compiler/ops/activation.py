@@ -15,6 +15,7 @@ from .broadcast import FloatUnary, Unary, elementwise
 from .elementwise import erf
 from .helpers import FLOATS, constant, dtype_of
 from .lazy import tirx
+from .vector_math import normal_cdf
 
 
 def _clamp(x: Any, low: float, high: float) -> Any:
@@ -176,6 +177,8 @@ class Gelu(FloatUnary):
         c = lambda v: constant(v, dtype_of(x))  # noqa: E731
         if self.approximate == "tanh":
             gate = tirx.tanh(c(math.sqrt(2 / math.pi)) * (x + c(0.044715) * x * x * x))
+        elif dtype_of(x) == "float32":
+            return x * normal_cdf(x)
         else:
             gate = tirx.erf(x * c(math.sqrt(0.5)))
         return x * c(0.5) * (c(1) + gate)

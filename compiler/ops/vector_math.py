@@ -1,10 +1,10 @@
 """float32 exp, log, tanh, sinh, erf and their like as polynomials in TIR: they vectorise, no libm.
 
-Records use TIR's intrinsics (``tirx.exp``, …), which stay one node through scheduling;
-``expand()`` is the pass that replaces them, just before ``LowerIntrin``. A new function is a
-formula and its row in ``EXPANSIONS``. Every formula takes scalars and vectors, keeps NumPy's
-meaning of infinities, NaN, zeros and denormals, and needs no fused multiply-add, though it
-gains from one. Coefficients are minimax fits, rounded to float32 one by one. Each docstring
+Records use TIR's intrinsics (``tirx.exp``, …; ``normal_cdf`` is our own), which stay one node
+through scheduling; ``expand()`` is the pass that replaces them, just before ``LowerIntrin``.
+A new function is a formula and its row in ``EXPANSIONS``. Every formula takes scalars and
+vectors, keeps NumPy's meaning of infinities, NaN, zeros and denormals, and needs no fused
+multiply-add, though it gains from one. Coefficients are minimax fits, rounded to float32 one by one. Each docstring
 states the largest error, which ``tests/compiler/ops/test_vector_math.py`` measures.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from .helpers import dtype_of
@@ -36,6 +37,13 @@ _ERFC = (
     -0.6356564, -1.128545,
 )  # fmt: skip
 
+#: (Phi(x) - 1/2) / x, in 2 x^2 / _CDF_END^2 - 1, for |x| <= _CDF_END: there Phi is 0 or 1
+_CDF_END = 5.52
+_CDF = (
+    -0.00029352136, 0.000697552, -0.0004102098, 0.0006468596, -0.0026913472, 0.004874279,
+    -0.0068350667, 0.010308514, -0.0152005805, 0.02050944, -0.026099086, 0.032051552, -0.03870611,
+    0.0475859, -0.06394536, 0.1280869,
+)  # fmt: skip
 #: (sinh(x) / x - 1) / x^2, in x^2, for |x| <= 1
 _SINH = (2.7557319e-06, 0.0001984127, 0.008333334, 0.16666667)
 
@@ -233,6 +241,16 @@ def erf(x: Any) -> Any:
     return _let(x, lambda x: _odd(x, 4, 0.93, near, far))
 
 
+def _normal_cdf(x: Any) -> Any:
+    """Phi(x) = (1 + erf(x / sqrt 2)) / 2 within 1.4e-7: one polynomial, as GELU's time is its."""
+
+    def value(x: Any) -> Any:
+        u = x * x * _like(x, 2 / _CDF_END**2) - _like(x, 1)
+        return _clamp(x * _let(u, lambda u: _horner(u, _CDF)) + _like(x, 0.5), 0, 1)
+
+    return _let(_clamp(x, -_CDF_END, _CDF_END), value)
+
+
 def sigmoid(x: Any) -> Any:
     """1 / (1 + e^-x) within 2.3 ulp, by e^-|x|, which cannot overflow."""
 
@@ -252,7 +270,25 @@ EXPANSIONS: dict[str, Callable[[Any], Any]] = {
     "tirx.cosh": cosh,
     "tirx.erf": erf,
     "tirx.sigmoid": sigmoid,
+    "armlet.normal_cdf": _normal_cdf,
 }
+
+
+@lru_cache(maxsize=1)
+def _register() -> None:
+    """Tells TVM of the intrinsic that it does not have: pure, and of vectors as of scalars."""
+    import tvm
+
+    name, pure = "armlet.normal_cdf", 1
+    tvm.ir.register_op_attr(name, "TCallEffectKind", pure)
+    tvm.ir.register_op_attr(name, "TVectorizable", True)
+    tvm.ir.register_op_attr(name, "TScriptPrinterName", name)
+
+
+def normal_cdf(x: Any) -> Any:
+    """The probability of a standard normal below a float32 x, as one node until ``expand``."""
+    _register()
+    return tirx.call_intrin("float32", "armlet.normal_cdf", x)
 
 
 def expand() -> Any:

@@ -55,7 +55,8 @@ def loop(name: str, lanes: int) -> object:
     """y[i] = name(x[i]) over all elements, ``lanes`` at a time."""
     x, y = (tirx.decl_buffer((SIZE,), "float32", name=n) for n in "xy")
     i, lane = tirx.Var("i", "int32"), tirx.Var("lane", "int32")
-    value = getattr(tirx, name)(x[i * lanes + lane])
+    call = vector_math.normal_cdf if name == "normal_cdf" else getattr(tirx, name)
+    value = call(x[i * lanes + lane])
     inner = tirx.BufferStore(y, value, [i * lanes + lane])
     kind = tirx.ForKind.VECTORIZED if lanes > 1 else tirx.ForKind.SERIAL
     inner = tirx.For(lane, 0, lanes, kind, inner)
@@ -133,7 +134,7 @@ def test_special_values_are_numpys(name):
         assert np.signbit(got[len(x) // 2]), "-0.0 stays -0.0"
 
 
-@every_function
+@pytest.mark.parametrize("name", [*FUNCTIONS, "normal_cdf"])
 @pytest.mark.parametrize("machine", OTHERS)
 @pytest.mark.parametrize("lanes", [1, 4, 16])
 def test_code_calls_nothing(name, machine, lanes):
@@ -141,6 +142,18 @@ def test_code_calls_nothing(name, machine, lanes):
     plain = plain_c(loop(name, lanes), "k", target).func
     module = tvm.get_global_func("target.build.llvm")(tvm.IRModule({"k": plain}), target)
     assert not re.search(CALLS[machine], module.inspect_source("asm"))
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_normal_distribution_is_right_and_ends_at_0_and_1(host):
+    run = compiled("normal_cdf", host)
+    for x in operands(-7, 7):
+        with np.errstate(all="ignore"):
+            got, exact = run(x), special.ndtr(x.astype(np.float64))
+        np.testing.assert_allclose(got, exact, rtol=0, atol=1.4e-7)
+    ends = np.array([5.52, 9, 3e38, np.inf], np.float32)
+    assert (run(ends) == 1).all()
+    assert (run(-ends) == 0).all()
 
 
 def test_float64_is_left_to_libm():
