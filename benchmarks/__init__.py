@@ -1,0 +1,1 @@
+"""What armlet measures about itself; ``python -m benchmarks`` compares it with its peers."""

@@ -1,0 +1,103 @@
+"""One row of the table: a model in every runtime, answers first, then times in turns."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from armlet import artifact
+
+from . import peak, store
+from .process import Process, Refused
+from .subject import Subject
+
+#: seconds of a turn; short, so that all meet the same weather
+TURN = 0.2
+#: error of a peer, relative to the range, beyond which it does not compute in fp32
+WRONG = 1e-3
+
+
+def row(subject: Subject, peers: Sequence[str], threads: Sequence[int], seconds: float) -> dict:
+    """What the table says of a model. Without ``seconds``, everything is only made ready."""
+    folders: dict[str, Path] = {}
+    refused: dict[str, str] = {}
+    for who in ("armlet", *peers):
+        try:
+            folders[who] = store.converted(who, subject.name, subject.model, subject.feeds)
+        except Refused as refusal:
+            refused[who] = str(refusal)
+    found: dict[str, Any] = {"model": subject.name, "macs": subject.macs, "threads": {}}
+    if "armlet" in folders:
+        found.update(_artifact(folders["armlet"]))
+    if seconds:
+        found["peak_gflops"] = peak.gflops()
+        for count in threads:
+            results = {who: {"refused": why} for who, why in refused.items()}
+            results |= _compared(subject, folders, count, seconds)
+            found["threads"][str(count)] = results
+    return found
+
+
+def _artifact(folder: Path) -> dict[str, Any]:
+    path = folder / "model.so"
+    manifest = artifact.open(path, threads=1).manifest
+    return {
+        "compile_s": store.facts(folder)["seconds"],
+        "code_bytes": path.stat().st_size - manifest["constant_bytes"],
+        "weight_bytes": manifest["constant_bytes"],
+        "arena_bytes": manifest["arena_bytes"],
+        "arena_bound_bytes": manifest["arena_lower_bound"],
+    }
+
+
+def _compared(
+    subject: Subject, folders: dict[str, Path], threads: int, seconds: float
+) -> dict[str, dict[str, Any]]:
+    """Every runtime's result by its name: times, memory and error, or why there are none."""
+    results: dict[str, dict[str, Any]] = {}
+    with ExitStack() as stack:
+        racing: dict[str, Process] = {}
+        for who, folder in folders.items():
+            process = Process(store.python_of(who), who)
+            stack.callback(process.close)
+            try:
+                with process.awake():
+                    process.call("open", str(folder), str(subject.feeds), threads)
+                    results[who] = {"error": _error(subject, process)}
+                racing[who] = process
+            except Refused as refusal:
+                results[who] = {"refused": str(refusal)}
+        for who, times in _race(racing, seconds).items():
+            results[who]["ms"] = float(np.median(times)) * 1e3
+            results[who]["runs"] = len(times)
+            with racing[who].awake():
+                results[who]["rss_mib"] = racing[who].call("peak_mib")
+    return results
+
+
+def _error(subject: Subject, process: Process) -> float:
+    """The largest relative error of the runtime's answer; ``Refused`` if that is too large."""
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder) / "answer.npz"
+        process.call("answer", str(answer))
+        apart = subject.differences(answer)
+    for each in apart:
+        allowed = subject.allowed(each.name)
+        if not each.within(allowed if process.peer == "armlet" else max(allowed, WRONG)):
+            raise Refused(f"wrong answer: {each}")
+    return max(each.relative for each in apart)
+
+
+def _race(racing: dict[str, Process], seconds: float) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {who: [] for who in racing}
+    for _ in range(math.ceil(seconds / TURN)):
+        for who, process in racing.items():
+            with process.awake():
+                times[who] += process.call("times", min(TURN, seconds))
+    return times
