@@ -31,7 +31,14 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-test: lint
+# Some tests look at pages in Chromium and run Arm libraries in qemu; without these they are skipped.
+$(VENV)/system.stamp: | $(BIN)/python
+	@(command -v chromium && command -v qemu-aarch64) >/dev/null || \
+	  (apt-get -qq update && apt-get -qq install --yes --no-install-recommends chromium qemu-user) || \
+	  echo "note: chromium and qemu-user are not installed, so the tests that need them are skipped"
+	@touch $@
+
+test: lint $(VENV)/system.stamp
 	$(BIN)/python -m pytest -n auto
 
 slow: $(VENV)/dev.stamp

@@ -21,6 +21,7 @@ setup(
     packages=list(found),
     package_dir=found,
     package_data={
+        "armlet": ["*.c"],
         "armlet.runtime": ["include/*.h", "src/*.c", "src/*.h", "guest/*.c"],
         "armlet.tuning_logs": ["*.jsonl"],
     },

@@ -41,13 +41,21 @@ def manifest(made: Build, verified_by: str) -> dict[str, Any]:
             for k in plan.kernels
         ],
         "tasks": len(plan.tasks),
-        "task_columns": ["kernel", "macs", "weight_bytes", "operators"],
+        "task_columns": list(TASK_COLUMNS),
         "task_rows": [
-            [task.kernel, group.macs, _weight_bytes(group), group.op_names]
-            for task, group in zip(plan.tasks, made.groups, strict=True)
+            [task.kernel, g.macs, _weight_bytes(g), _moved_bytes(g), live, g.op_names]
+            for task, g, live in zip(plan.tasks, made.groups, plan.live_bytes, strict=True)
         ],
         "verified_by": verified_by,
     }
+
+
+#: ``moved_bytes`` are those of the inputs and the output, ``live_bytes`` the arena's that matter
+TASK_COLUMNS = ("kernel", "macs", "weight_bytes", "moved_bytes", "live_bytes", "operators")
+
+
+def _moved_bytes(group: Group) -> int:
+    return sum(v.type.bytes for v in (*group.inputs, group.output))
 
 
 def _weight_bytes(group: Group) -> int:

@@ -25,10 +25,11 @@ from .compile import compile
 from .diff import diff
 from .doctor import doctor
 from .inspect import inspect
+from .profile import profile
 from .run import run
 from .selftest import selftest
 
-VERBS = (check, compile, run, bench, diff, inspect, selftest, doctor)
+VERBS = (check, compile, run, bench, profile, diff, inspect, selftest, doctor)
 
 INTERRUPTED = 130
 TERMINATED = 143

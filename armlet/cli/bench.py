@@ -21,8 +21,8 @@ from .options import (
     run_here,
     shapes_of,
     source_of,
-    tasks_of,
 )
+from .profile import as_rows, layers_of, print_layers
 
 if TYPE_CHECKING:
     from armlet.artifact import CompiledModel
@@ -74,7 +74,8 @@ def bench(
             feeds = feeds_of(opened, input or ["random"], inputs)
             found.append(_measure(opened, count or cores(), feeds, source, (seconds, warmup)))
             if per_layer:
-                found[-1]["layers"] = _layers(opened, feeds)
+                machine, layers = layers_of(opened, feeds, count or cores())
+                found[-1] |= {"machine": machine.as_dict(), "layers": as_rows(layers)}
     document = {"model": str(artifact), "vs": vs, "results": found}
     if json:
         show.as_json(document)
@@ -138,29 +139,6 @@ def _measure(
     }
 
 
-def _layers(model: CompiledModel, feeds: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every task, the slowest first."""
-    entries = model.profile(feeds)
-    whole = sum(e.seconds for e in entries) or 1.0
-    rows = []
-    for entry, task in zip(entries, tasks_of(model), strict=True):
-        flops = 2 * task["macs"] / entry.seconds if entry.seconds else 0.0
-        rows.append(
-            {
-                "layer": entry.source,
-                "value": entry.value,
-                "operators": task["operators"],
-                "template": entry.template,
-                "seconds": entry.seconds,
-                "share": entry.seconds / whole,
-                "macs": task["macs"],
-                "gflops": flops / 1e9,
-                "threads": entry.threads,
-            }
-        )
-    return sorted(rows, key=lambda row: -row["seconds"])
-
-
 def _print(document: dict[str, Any]) -> None:
     columns = ("median", "p90", "p99", "min")
     rows = []
@@ -182,22 +160,4 @@ def _print(document: dict[str, Any]) -> None:
                 f"{result['relative_error']:.2g} of the range"
             )
         if "layers" in result:
-            _print_layers(result)
-
-
-def _print_layers(result: dict[str, Any]) -> None:
-    show.table(
-        ["layer", "operators", "template", ">time", ">share", ">GFLOP/s"],
-        [
-            (
-                row["layer"] or row["value"],
-                row["operators"],
-                row["template"],
-                f"{row['seconds'] * 1e6:.1f} us",
-                f"{row['share']:.1%}",
-                f"{row['gflops']:.1f}" if row["macs"] else "",
-            )
-            for row in result["layers"]
-        ],
-        title=f"layers on {result['threads']} threads, slowest first",
-    )
+            print_layers(result["layers"], result["threads"])

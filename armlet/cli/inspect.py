@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import show
-from .options import DumpPasses, Json, Shapes, Target, shapes_of, tasks_of
+from .options import DumpPasses, Json, Shapes, Target, shapes_of
 
 if TYPE_CHECKING:
     from armlet.artifact import CompiledModel
@@ -119,6 +119,8 @@ def _sizes(path: Path) -> dict[str, int]:
 def _kernels(model: CompiledModel) -> list[dict[str, Any]]:
     """Every kernel with what runs it, the largest first."""
     facts = model.manifest["kernels"]
+    from armlet.profile import tasks_of
+
     kernels = [{**k, "tasks": 0, "weight_bytes": 0, "layers": []} for k in facts]
     for task, values in zip(model.tasks, tasks_of(model), strict=True):
         kernel = kernels[values["kernel"]]
@@ -131,6 +133,7 @@ def _kernels(model: CompiledModel) -> list[dict[str, Any]]:
 
 def _artifact(path: Path) -> dict[str, Any]:
     import armlet
+    from armlet.profile import tasks_of
 
     with armlet.open(path, threads=1) as model:
         kernels = model.manifest["kernels"]
@@ -158,12 +161,9 @@ def _artifact(path: Path) -> dict[str, Any]:
         }
 
 
-def _config(kernel: dict[str, Any]) -> str:
-    knobs = " ".join(f"{knob}={value}" for knob, value in kernel["config"].items())
-    return f"{knobs} (tuned)" if kernel["recorded"] else knobs
-
-
 def _print_artifact(found: dict[str, Any]) -> None:
+    from armlet.profile import config_text
+
     source, sizes = found["source"], found["bytes"]
     tensors = [
         (f"{kind} {name}", f"{t['dtype']} {show.shape(t['shape'])}")
@@ -197,7 +197,7 @@ def _print_artifact(found: dict[str, Any]) -> None:
                 show.size(k["weight_bytes"]),
                 k["tasks"],
                 k["template"],
-                _config(k),
+                config_text(k),
                 k.get("operators", ""),
                 ", ".join(k["layers"][:3]) + (", …" if len(k["layers"]) > 3 else ""),
             )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from armlet.errors import ArtifactError, InputError, SettingError, TargetError
+from armlet.errors import InputError, SettingError, TargetError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,17 +135,6 @@ def source_of(
             what = f"it has {', '.join(theirs)} instead of {', '.join(ours)}"
             raise InputError(f"{others}: {what}", where=str(path))
     return module
-
-
-def tasks_of(model: CompiledModel) -> list[dict[str, Any]]:
-    """What the manifest says of every task: kernel, macs, weight_bytes, operators."""
-    manifest = model.manifest
-    if "task_rows" not in manifest:
-        raise ArtifactError(
-            "its manifest is not this version's", where=str(model.path), way_out="compile it again"
-        )
-    columns = manifest["task_columns"]
-    return [dict(zip(columns, row, strict=True)) for row in manifest["task_rows"]]
 
 
 # -- arrays ---------------------------------------------------------------------------------------

@@ -64,3 +64,5 @@ class Plan:
     #: (offset in the constant section, data)
     constants: tuple[tuple[int, np.ndarray], ...]
     constant_bytes: int
+    #: bytes of the arena that matter during each task
+    live_bytes: tuple[int, ...] = ()

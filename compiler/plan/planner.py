@@ -10,7 +10,7 @@ from armlet.compiler.lower.kernel import Kernel
 
 from . import arena
 from .plan import ALIGNMENT, Location, Plan, Space, Task, Tensor
-from .storage import Storage, lower_bound
+from .storage import Storage, live_bytes, lower_bound
 
 
 def _constant_offsets(constants: Sequence[Const]) -> tuple[dict[Value, int], int]:
@@ -71,6 +71,7 @@ def plan(
         tasks=tasks,
         arena_bytes=arena_bytes,
         arena_lower_bound=lower_bound(list(buffers.values())),
+        live_bytes=tuple(live_bytes(list(buffers.values()), len(tasks))),
         constants=tuple((constant_at[c], c.data) for c in constants),
         constant_bytes=constant_bytes,
     )

@@ -181,13 +181,18 @@ def may_overwrite(group: Group, value: Value) -> bool:
     return True
 
 
+def live_bytes(buffers: Sequence[Buffer], tasks: int) -> list[int]:
+    """The bytes of buffers that matter during each of so many tasks."""
+    change = [0] * (tasks + 1)
+    for span in (s for b in buffers for s in b.spans):
+        change[span.first] += span.end - span.start
+        change[span.last + 1] -= span.end - span.start
+    return list(itertools.accumulate(change[:-1]))
+
+
 def lower_bound(buffers: Sequence[Buffer]) -> int:
     """The largest sum of bytes that matter during one task, or the largest buffer."""
     if not buffers:
         return 0
-    spans = [s for b in buffers for s in b.spans]
-    change = [0] * (max(s.last for s in spans) + 2)
-    for span in spans:
-        change[span.first] += span.end - span.start
-        change[span.last + 1] -= span.end - span.start
-    return max(*itertools.accumulate(change), *(b.bytes for b in buffers))
+    tasks = max(b.last for b in buffers) + 1
+    return max(*live_bytes(buffers, tasks), *(b.bytes for b in buffers))

@@ -1,0 +1,83 @@
+"""``armlet profile``: where the time goes, by layer, against what the machine could do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import show
+from .options import InputFile, Inputs, Json, feeds_of
+
+if TYPE_CHECKING:
+    from armlet.artifact import CompiledModel
+    from armlet.profile import LayerProfile
+    from armlet.roofline import Machine
+
+
+def profile(
+    artifact: Annotated[Path, typer.Argument(help="A compiled model.", metavar="M.so")],
+    threads: Annotated[int, typer.Option(metavar="N", help="Threads.", min=1)] = 1,
+    input: Inputs = None,
+    inputs: InputFile = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write a page with charts.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Shows the layers that lose most time against what this machine could do."""
+    from armlet import api
+
+    with api.open(artifact, threads=threads) as model:
+        machine, layers = layers_of(model, feeds_of(model, input or ["random"], inputs), threads)
+        arena = model.manifest["arena_bytes"]
+    if html is not None:
+        from armlet.page import publish
+        from armlet.profile_page import profile_page
+
+        publish(html, profile_page(artifact.name, machine, layers, arena))
+    if json:
+        rows = as_rows(layers)
+        show.as_json({"model": str(artifact), "machine": machine.as_dict(), "layers": rows})
+    else:
+        print_layers(as_rows(layers), threads)
+
+
+def layers_of(
+    model: CompiledModel, feeds: dict[str, Any], threads: int
+) -> tuple[Machine, list[LayerProfile]]:
+    """What this machine can do with so many threads, and the profile of every task."""
+    from armlet import profile, roofline
+
+    machine = roofline.measure(threads)
+    return machine, profile.profile(model, feeds, machine)
+
+
+def as_rows(layers: Sequence[LayerProfile]) -> list[dict[str, Any]]:
+    """The layers as JSON, those that lose most first."""
+    return [layer.as_dict() for layer in sorted(layers, key=lambda layer: -layer.loss)]
+
+
+def print_layers(rows: Sequence[dict[str, Any]], threads: int) -> None:
+    columns = ["layer", "operators", "template", "config", ">time", ">share", ">GFLOP/s", ">GB/s"]
+    show.table(
+        [*columns, ">of roofline", "limit"],
+        [
+            (
+                row["layer"],
+                row["operators"],
+                row["template"],
+                row["config"],
+                f"{row['seconds'] * 1e6:.1f} us",
+                f"{row['share']:.1%}",
+                f"{row['gflops']:.1f}" if row["macs"] else "",
+                f"{row['gbytes']:.1f}",
+                f"{row['efficiency']:.0%}",
+                row["limit"],
+            )
+            for row in rows
+        ],
+        title=f"layers on {threads} threads, those that lose most first",
+    )
