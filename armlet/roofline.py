@@ -11,7 +11,7 @@ import ctypes
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +22,8 @@ from armlet.compiler.link import toolchain
 from armlet.targets import Target, target
 
 SOURCE = Path(__file__).parent / "peak.c"
+#: does something so many times
+Work = Callable[[int], None]
 #: seconds of one trial, of which the best of several counts
 TRIAL, TRIALS = 0.01, 5
 #: larger than any cache that a core has to itself
@@ -58,47 +60,42 @@ def measure(threads: int = 1) -> Machine:
     host = target()
     library, lanes = _library(host), host.lanes
 
-    def multiply(times: int) -> None:
-        library.armlet_multiply_add(times, 0.999, 0.001)
+    def multiply() -> Work:
+        return lambda times: library.armlet_multiply_add(times, 0.999, 0.001)
 
-    def mover(size: int) -> Callable[[int], Callable[[int], None]]:
-        def prepare(_: int) -> Callable[[int], None]:
-            buffers = np.ones((2, size // 8), np.float32)
-            to, source = (b.ctypes.data for b in buffers)
-            vectors = buffers.shape[1] // lanes
-            return lambda times, keep=buffers: library.armlet_move(to, source, vectors, times)
+    def move(size: int) -> Work:
+        buffers = np.ones((2, size // 8), np.float32)
+        to, source = (b.ctypes.data for b in buffers)
 
-        return prepare
+        def work(times: int) -> None:
+            library.armlet_move(to, source, buffers.shape[1] // lanes, times)
 
+        return work
+
+    cached = host.l2_bytes // 2
     return Machine(
         threads,
-        2 * SUMS * lanes * _rate(lambda _: multiply, threads),
-        _bytes(host.l2_bytes // 2) * _rate(mover(host.l2_bytes // 2), threads),
-        _bytes(BEYOND_CACHES) * _rate(mover(BEYOND_CACHES), threads),
+        2 * SUMS * lanes * _rate([multiply() for _ in range(threads)]),
+        cached * _rate([move(cached) for _ in range(threads)]),
+        BEYOND_CACHES * _rate([move(BEYOND_CACHES) for _ in range(threads)]),
         host.l2_bytes,
     )
 
 
-def _bytes(size: int) -> int:
-    """Bytes that one pass of a mover over ``size`` bytes moves."""
-    return size // 8 * 2 * 4
-
-
-def _rate(prepare: Callable[[int], Callable[[int], None]], threads: int) -> float:
+def _rate(works: Sequence[Work]) -> float:
     """Repetitions a second of all threads together, each with work of its own."""
-    works = [prepare(i) for i in range(threads)]
     times, taken = 1, 0.0
     while (taken := min(_seconds(works, times) for _ in range(2))) < TRIAL / 2:
         times = max(times + 1, int(times * min(10.0, TRIAL / max(taken, 1e-6))))
-    return threads * times / min(_seconds(works, times) for _ in range(TRIALS))
+    return len(works) * times / min(_seconds(works, times) for _ in range(TRIALS))
 
 
-def _seconds(works: list[Callable[[int], None]], times: int) -> float:
+def _seconds(works: Sequence[Work], times: int) -> float:
     """From a common start to the last one's end."""
     start = threading.Barrier(len(works))
     spans: list[tuple[float, float]] = []
 
-    def run(work: Callable[[int], None]) -> None:
+    def run(work: Work) -> None:
         start.wait()
         begun = time.perf_counter()
         work(times)
