@@ -4,8 +4,9 @@ Records use TIR's intrinsics (``tirx.exp``, …; ``normal_cdf`` is our own), whi
 through scheduling; ``expand()`` is the pass that replaces them, just before ``LowerIntrin``.
 A new function is a formula and its row in ``EXPANSIONS``. Every formula takes scalars and
 vectors, keeps NumPy's meaning of infinities, NaN, zeros and denormals, and needs no fused
-multiply-add, though it gains from one. Coefficients are minimax fits, rounded to float32 one by one. Each docstring
-states the largest error, which ``tests/compiler/ops/test_vector_math.py`` measures.
+multiply-add, though it gains from one. Coefficients are minimax fits, rounded to float32 one
+by one. Each docstring states the largest error, which ``tests/compiler/ops/test_vector_math.py``
+measures.
 """
 
 from __future__ import annotations
