@@ -26,13 +26,14 @@ from . import (
     resize,
     shape,
     views,
+    winograd,
 )
 from .registry import OPERATORS, Fusion, Layout, Op, Sample, op
 
 __all__ = [
     "OPERATORS", "Fusion", "Layout", "Op", "Sample", "activation", "binary", "blocked",
     "elementwise", "gather", "matmul", "nn", "normalize", "op", "parse", "pool", "reduce", "resize",
-    "shape", "views",
+    "shape", "views", "winograd",
 ]  # fmt: skip
 
 

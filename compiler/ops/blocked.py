@@ -178,7 +178,7 @@ class UnpackChannels(Op):
     def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
         expect_operands(self, operands, 1)
         (x,) = operands
-        _expect_blocked(self, x, self.channels)
+        expect_blocked(self, x, self.channels)
         n, _, h, w, _ = x.shape
         return (x.with_shape((n, self.channels, h, w)),)
 
@@ -216,7 +216,7 @@ class ConcatBlocked(Op):
         expect_operands(self, operands, len(self.channels))
         same_dtype(self, operands)
         for x, channels in zip(operands, self.channels):
-            _expect_blocked(self, x, channels)
+            expect_blocked(self, x, channels)
         n, _, *space, _ = operands[0].shape
         shown = ", ".join(map(str, operands))
         check(
@@ -253,7 +253,7 @@ class ConcatBlocked(Op):
     )
 
 
-def _expect_blocked(op: Op, x: TensorType, channels: int) -> None:
+def expect_blocked(op: Op, x: TensorType, channels: int) -> None:
     expect_rank(op, x, 5)
     held, block = x.shape[1], x.shape[4]
     check(
@@ -262,7 +262,7 @@ def _expect_blocked(op: Op, x: TensorType, channels: int) -> None:
     )
 
 
-def _expect_bias(op: Op, operands: Sequence[TensorType], shape: tuple[Dimension, ...]) -> None:
+def expect_bias(op: Op, operands: Sequence[TensorType], shape: tuple[Dimension, ...]) -> None:
     if len(operands) == 3:
         wanted = operands[0].with_shape(shape)
         check(operands[2].shape == shape, f"{op.name} has bias {operands[2]}, not {wanted}")
@@ -285,7 +285,7 @@ class Conv2dBlocked(Windowed):
         expect_operands(self, operands, 2, 3)
         x, w = operands[:2]
         same_dtype(self, operands)
-        _expect_blocked(self, x, self.in_channels)
+        expect_blocked(self, x, self.in_channels)
         expect_rank(self, w, 6)
         ob, chunks, kh, kw, ki, o = w.static_shape
         block = int(x.shape[4])  # type: ignore[arg-type]
@@ -299,7 +299,7 @@ class Conv2dBlocked(Windowed):
             and ob == blocks(self.out_channels, o),
             f"{self.name} of {self.in_channels} to {self.out_channels} channels has weights {w}",
         )
-        _expect_bias(self, operands, (1, ob, 1, 1, o))
+        expect_bias(self, operands, (1, ob, 1, 1, o))
         return (x.with_shape((x.shape[0], ob, *self.window_outputs(x, (kh, kw)), o)),)
 
     def compute(self, x: Any, w: Any, bias: Any = None) -> Any:
@@ -389,11 +389,11 @@ class DepthwiseConv2dBlocked(Windowed):
         expect_operands(self, operands, 2, 3)
         x, w = operands[:2]
         same_dtype(self, operands)
-        _expect_blocked(self, x, self.channels)
+        expect_blocked(self, x, self.channels)
         expect_rank(self, w, 4)
         cb, kh, kw, c = w.static_shape
         check(x.shape[1::3] == (cb, c), f"{self.name} of {x} has weights {w}")
-        _expect_bias(self, operands, (1, cb, 1, 1, c))
+        expect_bias(self, operands, (1, cb, 1, 1, c))
         return (x.with_shape((x.shape[0], cb, *self.window_outputs(x, (kh, kw)), c)),)
 
     def compute(self, x: Any, w: Any, bias: Any = None) -> Any:

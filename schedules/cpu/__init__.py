@@ -13,6 +13,7 @@ from .conv2d_depthwise import Conv2dDepthwise
 from .conv2d_direct import Conv2dDirect
 from .conv2d_dot import Conv2dDot
 from .conv2d_plain import Conv2dPlain
+from .conv2d_winograd import Conv2dWinograd
 from .generic import Generic
 from .injective import Injective
 from .matmul import MatMul
@@ -22,6 +23,7 @@ from .reduction import Reduction
 TEMPLATES: tuple[Template, ...] = (
     Conv2dDot(),
     Conv2dDirect(),
+    Conv2dWinograd(),
     Conv2dDepthwise(),
     Conv2dPlain(),
     MatMul(),

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from armlet.compiler.ops import toom_cook
+
 from .onnx_oracle import Node, _run
 
 Answer = tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]
@@ -64,6 +66,19 @@ def depthwise_conv2d_blocked(op: Any, x: np.ndarray, w: np.ndarray, *bias: np.nd
     return _conv(op, op.channels, *operands), lambda y: unblocked(y, op.channels)
 
 
+def conv2d_winograd(op: Any, x: np.ndarray, u: np.ndarray, *bias: np.ndarray) -> Answer:
+    """By ONNX Runtime's convolution, with the weights that u was made of."""
+    back = np.linalg.pinv(toom_cook.array(toom_cook.transforms(op.tile).g))
+    edge, o = op.tile + 2, u.shape[3]
+    square = np.array([u[:, n // o, :, n % o] for n in range(op.out_channels)])
+    square = square.reshape(op.out_channels, edge, edge, op.in_channels)
+    plain = np.einsum("ri,oijc,sj->ocrs", back, square, back).astype(x.dtype)
+    operands = [unblocked(x, op.in_channels), plain]
+    operands += [unblocked(b, op.out_channels).ravel() for b in bias]
+    y = _run(Node("Conv", {"pads": op.pads}), operands)
+    return y, lambda y: unblocked(y, op.out_channels)
+
+
 def matmul_packed(op: Any, x: np.ndarray, w: np.ndarray, *bias: np.ndarray) -> Answer:
     n = w.shape[2]
     columns = [np.einsum("...k,k", x, w[c // n, :, c % n]) for c in range(op.columns)]
@@ -79,6 +94,7 @@ ANSWERS: dict[str, Callable[..., Answer]] = {
         unpack_channels,
         concat_blocked,
         conv2d_blocked,
+        conv2d_winograd,
         depthwise_conv2d_blocked,
         matmul_packed,
     )

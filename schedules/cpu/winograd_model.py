@@ -1,0 +1,170 @@
+"""What Winograd's convolution costs, by arithmetic, and the blocking that costs least."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from armlet.compiler.ir.group import Group
+from armlet.compiler.ops.toom_cook import TAPS
+from armlet.targets import Target
+
+from ..emit import ceil_div, pieces
+from ..template import Config
+from . import register_tile
+
+
+@dataclass(frozen=True)
+class Shape:
+    n: int
+    channels: int
+    in_blocks: int
+    height: int
+    width: int
+    #: lanes of the input's blocks
+    block: int
+    out_blocks: int
+    out_height: int
+    out_width: int
+    #: lanes of the output's blocks
+    lanes: int
+    #: outputs of a tile in one direction
+    m: int
+    #: top, left
+    pads: tuple[int, int]
+
+    @property
+    def edge(self) -> int:
+        return self.m + TAPS - 1
+
+    @property
+    def down(self) -> int:
+        return ceil_div(self.out_height, self.m)
+
+    @property
+    def across(self) -> int:
+        return ceil_div(self.out_width, self.m)
+
+    @property
+    def tiles(self) -> int:
+        return self.n * self.down * self.across
+
+    @property
+    def rows_outside(self) -> bool:
+        """Whether some tile reads rows that the input does not have."""
+        return self.pads[0] > 0 or self.down * self.m + TAPS - 1 > self.height
+
+    @property
+    def columns_outside(self) -> bool:
+        return self.pads[1] > 0 or self.across * self.m + TAPS - 1 > self.width
+
+
+def shape_of(group: Group) -> Shape:
+    call = group.anchor
+    assert call is not None
+    op: Any = call.op
+    n, cb, height, width, block = call.operands[0].type.static_shape
+    _, ob, oh, ow, lanes = call.output.type.static_shape
+    return Shape(
+        n, op.in_channels, cb, height, width, block, ob, oh, ow, lanes, op.tile, op.pads[:2]
+    )
+
+
+#: bytes that a core reads from beyond its L2 in a cycle
+MEMORY = 4.0
+#: cycles around each transform of one dimension, and around each tile
+AROUND = 4.0
+#: register tiles whose steps cost more than the best by this factor are not tried
+WORSE = 1.35
+
+
+def _transform(s: Shape, target: Target) -> float:
+    """Cycles of one transform of one dimension; a store starts in each cycle."""
+    half = s.m // 2
+    operations = 2 * half * (half + 1)
+    return AROUND + max(operations / target.fma_units, s.edge / target.load_units, s.edge)
+
+
+def cycles(s: Shape, target: Target, config: Config) -> float:
+    """Cycles of one core for the whole convolution."""
+    held, groups = config["blocks"], s.out_blocks // config["blocks"]
+    passes = groups if config["by_channels"] else 1
+    one = _transform(s, target)
+    inputs = passes * s.tiles * s.in_blocks * (2 * s.edge * one + AROUND)
+    outputs = s.tiles * s.out_blocks * ((s.edge + s.m) * one + AROUND)
+    tile = register_tile.Tile(config["rows"], config["vectors"])
+    products = sum(
+        count * groups * register_tile.cycles(tile, target, width, held, s.channels)
+        for _, width, count in pieces(s.tiles, config["tiles"])
+    )
+    arithmetic = inputs + outputs + s.edge**2 * products
+    # reading ahead hides half of what the arithmetic could cover
+    memory = _moved(s, target, config) / MEMORY
+    return max(arithmetic, memory) + 0.5 * min(arithmetic, memory)
+
+
+def _moved(s: Shape, target: Target, config: Config) -> float:
+    """Bytes that come from beyond L2 or go there."""
+    held, tiles = config["blocks"], min(config["tiles"], s.tiles)
+    groups, steps = s.out_blocks // held, ceil_div(s.tiles, config["tiles"])
+    places = s.edge**2
+    image = 4 * s.n * s.in_blocks * s.height * s.width * s.block
+    result = 4 * s.n * s.out_blocks * s.out_height * s.out_width * s.lanes
+    weights = 4 * places * s.channels * s.out_blocks * s.lanes
+    inputs = 4 * places * tiles * s.in_blocks * s.block
+    products = 4 * places * tiles * held * s.lanes
+    # weights that stay in L2 from step to step beside the transformed tiles are read once
+    repeated = weights // groups if config["by_channels"] else weights
+    again = steps - 1 if repeated + inputs + products > target.l2_bytes else 0
+    moved = float(weights * (1 + again))
+    if config["by_channels"]:
+        moved += image * (groups - 1) * (image > target.l2_bytes)
+    if inputs + products > target.l2_bytes:
+        passes = groups if config["by_channels"] else 1
+        moved += steps * (2 * inputs * passes + 2 * products * groups)
+    return moved + image + 2 * result
+
+
+def _divisors(size: int) -> list[int]:
+    return [d for d in range(1, size + 1) if size % d == 0]
+
+
+def _widths(s: Shape) -> list[int]:
+    """Numbers of tiles in a step: rows of tiles, parts of a row, and whatever divides all."""
+    found = {d for d in _divisors(s.tiles) if d >= 4}
+    found |= {d for d in (8, 14, 16, 20, 24, 28, 32, 48, 56, 64, 96, 128) if d < s.tiles}
+    found |= {k * s.across for k in (1, 2, 3, 4) if k * s.across <= s.tiles}
+    return sorted(w for w in {*found, s.tiles} if w <= 256)
+
+
+def _register_tiles(s: Shape, target: Target, tiles: int, held: int) -> list[register_tile.Tile]:
+    """Those that are near the best for so many tiles and channel blocks."""
+    cost = {
+        t: register_tile.cycles(t, target, tiles, held, s.channels)
+        for t in register_tile.tiles(target, tiles, held)
+    }
+    least = min(cost.values())
+    near = [t for t in cost if cost[t] <= WORSE * least]
+    return sorted(near, key=lambda t: cost[t])[:3]
+
+
+def candidates(s: Shape, target: Target) -> Iterator[Config]:
+    """Every blocking worth measuring."""
+    for tiles in _widths(s):
+        for held in _divisors(s.out_blocks):
+            for tile in _register_tiles(s, target, tiles, held):
+                for by_channels in (0, 1) if held < s.out_blocks else (0,):
+                    yield {
+                        "tiles": tiles,
+                        "rows": tile.rows,
+                        "vectors": tile.columns,
+                        "blocks": held,
+                        "by_channels": by_channels,
+                    }
+
+
+@lru_cache(maxsize=256)
+def default(s: Shape, target: Target) -> Config:
+    return min(candidates(s, target), key=lambda c: cycles(s, target, c))
