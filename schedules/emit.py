@@ -21,6 +21,9 @@ import tvm
 
 from armlet.compiler.ops.lazy import tirx
 
+#: marks the statements of a function of their own
+OUTLINED = "armlet.outlined"
+
 
 class Array:
     """A row-major buffer: ``array[i, j]`` reads an element.
@@ -117,6 +120,18 @@ class Code:
         """What is written inside is not kept: for looking at expressions."""
         with self._block():
             yield
+
+    @contextmanager
+    def outlined(self) -> Iterator[None]:
+        """A function of its own for the statements inside.
+
+        LLVM then allocates its registers without regard to what is around: it would keep
+        constants of other loops in them, and spill the accumulators of this one.
+        """
+        with self._block() as body:
+            yield
+        mark = tirx.const(0, "int32")
+        self.emit(tirx.AttrStmt(mark, OUTLINED, mark, sequence(body)))
 
     @contextmanager
     def when(self, condition: Any) -> Iterator[None]:

@@ -59,7 +59,7 @@ def recorded_choice(group: Group, target: Target, record: Record) -> Choice | No
 def module(func: PlainFunction, symbol: str, target: Target) -> Any:
     """LLVM's module; ``inspect_source("asm")`` shows its assembly."""
     build = tvm.get_global_func("target.build.llvm")
-    return build(tvm.IRModule({symbol: func.func}), _tvm_target(target))
+    return build(tvm.IRModule({symbol: func.func, **func.parts}), _tvm_target(target))
 
 
 def object_code(made: Any) -> bytes:

@@ -7,13 +7,15 @@ without those on blocks and on
 buffers of several dimensions: only ``schedules/cpu/generic.py`` has any, and lowers them). Then
 the parallel loop runs from ``begin`` to ``end`` (only then, so that simplification has seen
 its true range), and buffers of scope "global" move into the scratch arena; "local" ones
-stay with LLVM, which keeps register tiles in registers.
+stay with LLVM, which keeps register tiles in registers. What a template marked as ``outlined``
+becomes a function of its own.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +23,7 @@ import tvm
 from tvm import s_tir, tirx
 
 from armlet.compiler.ops import vector_math
+from armlet.schedules.emit import OUTLINED
 
 #: of every buffer in the scratch arena
 ALIGNMENT = 64
@@ -32,6 +35,8 @@ class PlainFunction:
     #: extent of the parallel axis; 1 where there is none
     extent: int
     scratch: int
+    #: functions that ``func`` calls, by symbol
+    parts: dict[str, Any] = field(default_factory=dict)
 
 
 @lru_cache(maxsize=1)
@@ -50,7 +55,9 @@ def _passes() -> Any:
 class _Edit:
     """Turns the lowered body into one that knows ``begin``, ``end`` and ``scratch``."""
 
-    def __init__(self) -> None:
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+        self.parts: dict[str, Any] = {}
         self.begin, self.end = tirx.Var("begin", "int32"), tirx.Var("end", "int32")
         self.scratch = pointer("scratch", "uint8")
         self.extent: int | None = None
@@ -61,6 +68,8 @@ class _Edit:
             return tirx.SeqStmt([self(s) for s in stmt.seq])
         if isinstance(stmt, tirx.For):
             return self._loop(stmt, self(stmt.body))
+        if isinstance(stmt, tirx.AttrStmt) and stmt.attr_key == OUTLINED:
+            return self._outlined(self(stmt.body))
         if isinstance(stmt, tirx.AttrStmt):
             return tirx.AttrStmt(stmt.node, stmt.attr_key, stmt.value, self(stmt.body))
         if isinstance(stmt, tirx.IfThenElse):
@@ -80,6 +89,17 @@ class _Edit:
         self.extent = int(stmt.extent)
         return tirx.For(stmt.loop_var, self.begin, self.end - self.begin, tirx.ForKind.SERIAL, body)
 
+    def _outlined(self, body: Any) -> Any:
+        """A call of a new function that takes what ``body`` uses: buffers by pointer, indices."""
+        name = f"{self.symbol}_{len(self.parts)}"
+        free = tirx.analysis.undefined_vars(body, [])
+        buffers = [v for v in free if isinstance(v.ty, tirx.BufferType)]
+        indices = [v for v in free if not isinstance(v.ty, tirx.BufferType)]
+        pointers, declared = _by_pointer(buffers)
+        self.parts[name] = tirx.PrimFunc([*pointers, *indices], tirx.SeqStmt([*declared, body]))
+        passed = [*(b.data for b in buffers), *indices]
+        return tirx.Evaluate(tirx.call_extern("int32", name, *passed))
+
     def _in_scratch(self, buffer: Any) -> Any:
         dtype = tvm.DataType(buffer.dtype)
         size = math.prod(int(n) for n in buffer.shape) * dtype.bits * dtype.lanes // 8
@@ -91,17 +111,26 @@ def pointer(name: str, dtype: str) -> Any:
     return tirx.Var(name, tvm.ir.PointerType(tvm.ir.PrimType(dtype)))
 
 
+def _by_pointer(buffers: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """A pointer for each buffer, and the declarations of the buffers over them."""
+    pointers = [pointer(f"{b.name}_p", str(b.ty.dtype)) for b in buffers]
+    return pointers, [tirx.DeclBuffer(b, data=q) for b, q in zip(buffers, pointers, strict=True)]
+
+
 def plain_c(func: Any, symbol: str, target: Any) -> PlainFunction:
     """``func`` takes buffers; the result takes pointers, as the module's head shows."""
     func = func.with_attr({"global_symbol": symbol, "tirx.noalias": True, "target": target})
     func = _passes()(tvm.IRModule({symbol: func}))[symbol]
-    edit = _Edit()
+    edit = _Edit(symbol)
     body = edit(func.body)
     if edit.extent is None:
         # nothing is cut: the whole work is step 0 of an axis of extent 1
         body = tirx.IfThenElse(edit.begin < edit.end, body, None)
-    pointers = [pointer(f"{p.name}_p", str(p.ty.dtype)) for p in func.params]
-    declared = [tirx.DeclBuffer(p, data=q) for p, q in zip(func.params, pointers, strict=True)]
+    pointers, declared = _by_pointer(func.params)
     params = [*pointers, edit.begin, edit.end, edit.scratch]
     func = tirx.PrimFunc(params, tirx.SeqStmt([*declared, body]), None, func.attrs)
-    return PlainFunction(func, edit.extent or 1, edit.used)
+    parts = {
+        name: part.with_attr({**func.attrs, "global_symbol": name})
+        for name, part in edit.parts.items()
+    }
+    return PlainFunction(func, edit.extent or 1, edit.used, parts)

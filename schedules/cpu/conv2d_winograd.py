@@ -184,7 +184,7 @@ class _Writer:
     def _multiply(self, channel: Any, tiles: int) -> None:
         """The matrix products of all places."""
         code, rows = self.code, pieces(tiles, self.config["rows"])
-        with code.loop(self.shape.edge**2, "place") as place:
+        with code.outlined(), code.loop(self.shape.edge**2, "place") as place:
             for start, columns, count in pieces(self.config["blocks"], self.config["vectors"]):
                 with code.loop(count, "o") as o:
                     for first, height, times in rows:
