@@ -57,9 +57,15 @@ def recorded_choice(group: Group, target: Target, record: Record) -> Choice | No
 
 
 def module(func: PlainFunction, symbol: str, target: Target) -> Any:
-    """LLVM's module; ``inspect_source("asm")`` shows its assembly."""
-    build = tvm.get_global_func("target.build.llvm")
-    return build(tvm.IRModule({symbol: func.func, **func.parts}), _tvm_target(target))
+    """LLVM's module; ``inspect_source("asm")`` shows its assembly.
+
+    Parts are not inlined. They must not be: what TVM tells LLVM of aliasing calls the same
+    buffer by another name in each function.
+    """
+    build, made = tvm.get_global_func("target.build.llvm"), _tvm_target(target)
+    if func.parts:
+        made = tvm.target.Target({**target.tvm, "cl-opt": ["-inline-instr-cost:int=10000"]})
+    return build(tvm.IRModule({symbol: func.func, **func.parts}), made)
 
 
 def object_code(made: Any) -> bytes:

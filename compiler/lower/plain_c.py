@@ -90,15 +90,21 @@ class _Edit:
         return tirx.For(stmt.loop_var, self.begin, self.end - self.begin, tirx.ForKind.SERIAL, body)
 
     def _outlined(self, body: Any) -> Any:
-        """A call of a new function that takes what ``body`` uses: buffers by pointer, indices."""
+        """A call of a new function that takes what ``body`` uses: buffers by pointer, indices.
+
+        Register tiles are its own, though TVM may have moved their allocation out of ``body``.
+        """
         name = f"{self.symbol}_{len(self.parts)}"
         free = tirx.analysis.undefined_vars(body, [])
-        buffers = [v for v in free if isinstance(v.ty, tirx.BufferType)]
         indices = [v for v in free if not isinstance(v.ty, tirx.BufferType)]
+        used = [v for v in free if isinstance(v.ty, tirx.BufferType)]
+        registers = [tirx.AllocBuffer(b) for b in used if b.scope() == "local"]
+        buffers = [b for b in used if b.scope() != "local"]
         pointers, declared = _by_pointer(buffers)
-        self.parts[name] = tirx.PrimFunc([*pointers, *indices], tirx.SeqStmt([*declared, body]))
+        whole = tirx.SeqStmt([*declared, *registers, body])
+        self.parts[name] = tirx.PrimFunc([*pointers, *indices], whole)
         passed = [*(b.data for b in buffers), *indices]
-        return tirx.Evaluate(tirx.call_extern("int32", name, *passed))
+        return tirx.Evaluate(tirx.call_extern("void", name, *passed))
 
     def _in_scratch(self, buffer: Any) -> Any:
         dtype = tvm.DataType(buffer.dtype)

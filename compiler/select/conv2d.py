@@ -24,10 +24,15 @@ from armlet.compiler.ops.blocked import (
     pack_depthwise_weight,
 )
 from armlet.compiler.ops.nn import Conv2d
+from armlet.compiler.ops.toom_cook import POINTS, TAPS, error_bound
+from armlet.compiler.ops.winograd import Conv2dWinograd, pack_winograd_weight
 from armlet.targets import Target
 
 from .form import Constant, Form
 from .layouts import block_of, blocked_name, channels_of
+
+#: of a layer relative to its largest output; Winograd's larger tiles exceed it sooner
+LARGEST_ERROR = 5e-5
 
 
 @dataclass(frozen=True)
@@ -125,4 +130,28 @@ def _direct(p: Problem) -> Iterator[Form]:
         yield Form(op, (block,), o, (packed, *p.packed_bias()))
 
 
-_ALGORITHMS: tuple[Callable[[Problem], Iterator[Form]], ...] = (_depthwise, _direct)
+def _winograd(p: Problem) -> Iterator[Form]:
+    """One form for each tile whose error is small enough, where inputs fill vectors."""
+    o, block = p.out_block, block_of(p.channels, p.lanes)
+    shape = (*p.weight.data.shape[2:], *p.op.strides, *p.op.dilations, p.op.group)
+    if shape != (TAPS, TAPS, 1, 1, 1, 1, 1) or block < p.lanes:
+        return
+    for tile in POINTS:
+        if error_bound(tile, p.channels) > LARGEST_ERROR:
+            continue
+        packed = p.packed(
+            ((tile + TAPS - 1) ** 2, blocks(p.out, o), p.channels, o),
+            lambda tile=tile: pack_winograd_weight(p.weight.data, tile, o),  # type: ignore[misc]
+            f"winograd{tile}",
+        )
+        op = Conv2dWinograd(
+            tile=tile, pads=p.op.pads, in_channels=p.channels, out_channels=p.out
+        )
+        yield Form(op, (block,), o, (packed, *p.packed_bias()))
+
+
+_ALGORITHMS: tuple[Callable[[Problem], Iterator[Form]], ...] = (
+    _depthwise,
+    _direct,
+    _winograd,
+)

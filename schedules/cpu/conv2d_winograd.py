@@ -5,7 +5,8 @@ their inputs into scratch, multiplies at each of the (m+2)^2 places [tiles, C] b
 register tiles of ``rows`` tiles x ``vectors`` channel vectors, and transforms the products
 back, with bias and epilogue. ``blocks`` channel blocks of the output are in scratch at a time;
 ``by_channels``: they are a step of their own, which transforms the inputs again. That is
-for weights larger than L2, so that each thread reads a share of them once.
+for weights larger than L2, so that each thread reads a share of them once. ``ahead`` asks
+for each cache line of the weights while those of the place before it are used.
 
 No padded copy is made: tiles that touch the border take zeros for what lies outside.
 """
@@ -216,6 +217,11 @@ class _Writer:
     def _step(self, acc: Array, tile: Tile, channel: Any, at: Sequence[Any], k: Any) -> None:
         s = self.shape
         place, cb, first = at
+        if self.config["ahead"]:
+            u = self.graph.arrays[self.u]
+            for o in range(tile.columns):
+                next_place = [place + 1, channel + o, cb * s.block + k, 0]
+                self.code.prefetch(u, u.at(next_place))
         multiply_add(
             self.code, acc, tile,
             lambda j: self.inputs[place, (cb * self.most + first + j) * s.block + k],

@@ -12,7 +12,7 @@ from armlet.compiler.ops.toom_cook import TAPS
 from armlet.targets import Target
 
 from ..emit import ceil_div, pieces
-from ..template import Config
+from ..template import Config, moving
 from . import register_tile
 
 
@@ -72,10 +72,10 @@ def shape_of(group: Group) -> Shape:
     )
 
 
-#: bytes that a core reads from beyond its L2 in a cycle
-MEMORY = 4.0
 #: cycles around each transform of one dimension, and around each tile
 AROUND = 4.0
+#: how much of the memory's time is hidden by arithmetic: of itself, and by reading ahead
+COVERED, COVERED_AHEAD = 0.5, 0.6
 #: register tiles whose steps cost more than the best by this factor are not tried
 WORSE = 1.35
 
@@ -100,12 +100,12 @@ def cycles(s: Shape, target: Target, config: Config) -> float:
         for _, width, count in pieces(s.tiles, config["tiles"])
     )
     arithmetic = inputs + outputs + s.edge**2 * products
-    # reading ahead hides half of what the arithmetic could cover
-    memory = _moved(s, target, config) / MEMORY
-    return max(arithmetic, memory) + 0.5 * min(arithmetic, memory)
+    memory = moving(target, _moved(s, target, config))
+    covered = COVERED_AHEAD if config["ahead"] else COVERED
+    return max(arithmetic, memory) + (1 - covered) * min(arithmetic, memory)
 
 
-def _moved(s: Shape, target: Target, config: Config) -> float:
+def _moved(s: Shape, target: Target, config: Config) -> int:
     """Bytes that come from beyond L2 or go there."""
     held, tiles = config["blocks"], min(config["tiles"], s.tiles)
     groups, steps = s.out_blocks // held, ceil_div(s.tiles, config["tiles"])
@@ -118,7 +118,7 @@ def _moved(s: Shape, target: Target, config: Config) -> float:
     # weights that stay in L2 from step to step beside the transformed tiles are read once
     repeated = weights // groups if config["by_channels"] else weights
     again = steps - 1 if repeated + inputs + products > target.l2_bytes else 0
-    moved = float(weights * (1 + again))
+    moved = weights * (1 + again)
     if config["by_channels"]:
         moved += image * (groups - 1) * (image > target.l2_bytes)
     if inputs + products > target.l2_bytes:
@@ -152,19 +152,31 @@ def _register_tiles(s: Shape, target: Target, tiles: int, held: int) -> list[reg
 
 def candidates(s: Shape, target: Target) -> Iterator[Config]:
     """Every blocking worth measuring."""
+    streams = 4 * s.edge**2 * s.channels * s.out_blocks * s.lanes > target.l2_bytes
     for tiles in _widths(s):
         for held in _divisors(s.out_blocks):
             for tile in _register_tiles(s, target, tiles, held):
                 for by_channels in (0, 1) if held < s.out_blocks else (0,):
-                    yield {
-                        "tiles": tiles,
-                        "rows": tile.rows,
-                        "vectors": tile.columns,
-                        "blocks": held,
-                        "by_channels": by_channels,
-                    }
+                    for ahead in (0, 1) if streams else (0,):
+                        yield {
+                            "tiles": tiles,
+                            "rows": tile.rows,
+                            "vectors": tile.columns,
+                            "blocks": held,
+                            "by_channels": by_channels,
+                            "ahead": ahead,
+                        }
 
 
 @lru_cache(maxsize=256)
 def default(s: Shape, target: Target) -> Config:
-    return min(candidates(s, target), key=lambda c: cycles(s, target, c))
+    """The best for one thread among those that keep 2, 4 and 8 threads busy."""
+
+    def score(config: Config) -> float:
+        groups = s.out_blocks // config["blocks"] if config["by_channels"] else 1
+        steps = ceil_div(s.tiles, config["tiles"]) * groups
+        idle = (ceil_div(steps, t) * t / steps - 1 for t in (2, 4, 8))
+        waste = sum(weight * i for weight, i in zip((0.2, 0.1, 0.05), idle))
+        return cycles(s, target, config) * (1 + waste)
+
+    return min(candidates(s, target), key=score)
