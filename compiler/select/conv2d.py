@@ -144,9 +144,7 @@ def _winograd(p: Problem) -> Iterator[Form]:
             lambda tile=tile: pack_winograd_weight(p.weight.data, tile, o),  # type: ignore[misc]
             f"winograd{tile}",
         )
-        op = Conv2dWinograd(
-            tile=tile, pads=p.op.pads, in_channels=p.channels, out_channels=p.out
-        )
+        op = Conv2dWinograd(tile=tile, pads=p.op.pads, in_channels=p.channels, out_channels=p.out)
         yield Form(op, (block,), o, (packed, *p.packed_bias()))
 
 
