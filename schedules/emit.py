@@ -207,11 +207,6 @@ class Code:
         call = tirx.call_llvm_intrin("void", "llvm.prefetch.p0", place, read, level, data)
         self.emit(tirx.Evaluate(call))
 
-    def prefetch(self, array: Array, place: Any) -> None:
-        """Asks for a cache line that will be read later, in the second-level cache."""
-        address = tirx.address_of(tirx.BufferLoad(array.buffer, [place]))
-        self.emit(tirx.Evaluate(tirx.call_intrin("void", "tirx.prefetch", address, 0, 2, 1)))
-
     def function(self, parameters: Sequence[Array]) -> Any:
         """The PrimFunc whose parameters are these arrays."""
         (body,) = self._open

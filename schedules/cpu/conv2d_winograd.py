@@ -218,10 +218,9 @@ class _Writer:
         s = self.shape
         place, cb, first = at
         if self.config["ahead"]:
-            u = self.graph.arrays[self.u]
             for o in range(tile.columns):
-                next_place = [place + 1, channel + o, cb * s.block + k, 0]
-                self.code.prefetch(u, u.at(next_place))
+                line = [place + 1, channel + o, cb * s.block + k, 0]
+                self.code.prefetch(self.graph.arrays[self.u], line)
         multiply_add(
             self.code, acc, tile,
             lambda j: self.inputs[place, (cb * self.most + first + j) * s.block + k],
