@@ -41,9 +41,9 @@ class Transforms:
 
 def _product(roots: Sequence[Fraction]) -> list[Fraction]:
     """Coefficients of the polynomial with these roots, the constant first."""
-    found = [Fraction(1)]
+    zero, found = Fraction(0), [Fraction(1)]
     for root in roots:
-        found = [low - root * high for low, high in zip([Fraction(0), *found], [*found, 0])]
+        found = [low - root * high for low, high in zip([zero, *found], [*found, zero])]
     return found
 
 

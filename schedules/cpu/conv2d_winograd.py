@@ -14,6 +14,7 @@ No padded copy is made: tiles that touch the border take zeros for what lies out
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from armlet.compiler.ir.group import Group
@@ -151,7 +152,7 @@ class _Writer:
             return tirx.Select(tirx.And(w >= 0, w < s.width), value, tirx.const(0, "float32"))
 
         def written(read: Any) -> None:
-            row = [lines.hold(lambda v, j=j: read(j, v)) for j in range(s.edge)]
+            row = [lines.hold(partial(read, j)) for j in range(s.edge)]
             for j, value in enumerate(transform_input(lines, s.m, row)):
                 with code.vector(s.block) as v:
                     code.store(self.square, (r, j, v), value(v))
