@@ -13,7 +13,7 @@ whose extent is not a multiple of its tile is cut by ``pieces``: no tail is scal
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -74,6 +74,8 @@ class Code:
         #: what ``bind`` named for the next store, by keys of whoever asks for names
         self.named: dict[Any, Any] = {}
         self._count = 0
+        #: functions in LLVM's language that the statements call, by what makes them
+        self._functions: dict[Any, str] = {}
 
     def emit(self, stmt: Any) -> None:
         self._open[-1].append(stmt)
@@ -209,8 +211,19 @@ class Code:
 
     def function(self, parameters: Sequence[Array]) -> Any:
         """The PrimFunc whose parameters are these arrays."""
-        (body,) = self._open
-        return tirx.PrimFunc([p.buffer for p in parameters], sequence(body))
+        (statements,) = self._open
+        body = sequence(statements)
+        for make, name in self._functions.items():
+            text = tvm.ir.StringImm(make(name))
+            body = tirx.AttrStmt(tirx.const(0), "pragma_import_llvm", text, body)
+        return tirx.PrimFunc([p.buffer for p in parameters], body)
+
+    def assembly(self, stem: str, make: Callable[[str], str]) -> str:
+        """The name under which statements may call the LLVM function that ``make(name)`` is.
+
+        Equal makers are one function; it is inlined and leaves no symbol.
+        """
+        return self._functions.setdefault(make, f"{stem}{len(self._functions)}")
 
 
 def ceil_div(size: int, step: int) -> int:

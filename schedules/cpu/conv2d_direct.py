@@ -23,6 +23,7 @@ from ..loops import blocks_of
 from ..space import cuts, divisors, few_cuts, shares_well, thinned
 from ..template import Config, Template, moving
 from ..tensor_graph import TensorGraph
+from .inorder import conv2d as inorder
 from .register_tile import Tile, best_tile, cycles, tiles
 from .window import inside_rows
 
@@ -149,7 +150,7 @@ class Conv2dDirect(Template):
         return max(s.n * s.rows * s.groups * per_row, moving(target, moved))
 
     def build(self, graph: TensorGraph, target: Target, config: Config) -> Any:
-        return _Writer(graph, shape_of(graph.group), config).write()
+        return _Writer(graph, target, shape_of(graph.group), config).write()
 
 
 def _steps(shape: Shape, config: Config) -> int:
@@ -170,8 +171,9 @@ class _Columns:
 
 
 class _Writer:
-    def __init__(self, graph: TensorGraph, shape: Shape, config: Config) -> None:
+    def __init__(self, graph: TensorGraph, target: Target, shape: Shape, config: Config) -> None:
         self.graph, self.code, self.shape, self.config = graph, graph.code, shape, config
+        self.target = target
         assert graph.group.anchor is not None
         self.anchor = graph.group.anchor
         self.x, self.w, *self.bias = self.anchor.operands
@@ -248,12 +250,17 @@ class _Tile:
     ) -> None:  # fmt: skip
         self.writer, self.code, self.graph = writer, writer.code, writer.graph
         self.shape, self.run, self.vectors = writer.shape, run, vectors
+        self.operands = writer.anchor.operands
         index = self.code.index
         self.n, self.g, self.channel = index(n), index(g), index(channel)
         self.row, self.start = index(row), index(start)
         self.acc = self.code.registers(run.width * vectors, self.shape.lanes)
-        self._begin()
-        self._reduce()
+        scheduled = inorder.tile_of(self.shape, run, vectors, writer.target)
+        if scheduled is None:
+            self._begin()
+            self._reduce()
+        else:
+            inorder.reduce(self, scheduled, writer.target)
         self._end()
 
     def _each(self) -> Iterator[tuple[int, int]]:
@@ -320,7 +327,7 @@ class _Tile:
         per_block = s.block // s.ki
         block, lane = chunk // per_block, chunk % per_block * s.ki + i
         if s.flat:
-            return self.graph.read(self.writer.x, [self.n, block, *self._pixel(j), lane])
+            return self.graph.read(self.writer.x, [self.n, block, *self.pixel(j), lane])
         h = self.row * s.strides[0] + r * s.dilations[0] - s.pads[0]
         w = (self.start + j) * s.strides[1] + k * s.dilations[1] - s.pads[1]
         if j not in self.run.pixels:
@@ -329,7 +336,7 @@ class _Tile:
         value = self.graph.read(self.writer.x, [self.n, block, h, inside, lane])
         return tirx.Select(tirx.And(w >= 0, w < s.width), value, tirx.const(0, "float32"))
 
-    def _pixel(self, j: int) -> tuple[Any, Any]:
+    def pixel(self, j: int) -> tuple[Any, Any]:
         """Where pixel j of the tile lies in the output."""
         if not self.shape.flat:
             return self.row, self.start + j
@@ -341,7 +348,7 @@ class _Tile:
         for j, o in self._each():
             with self.code.vector(self.shape.lanes) as v:
                 self.graph.known[self.writer.anchor.output] = self._element(j, o)
-                self.graph.store(self.n, self.channel + o, *self._pixel(j), v)
+                self.graph.store(self.n, self.channel + o, *self.pixel(j), v)
         del self.graph.known[self.writer.anchor.output]
 
     def _element(self, j: int, o: int) -> Any:

@@ -1,0 +1,173 @@
+"""The register tile of convolutions and matrix products as a loop's body.
+
+A tile is ``rows`` scalars (pixels, or rows of a matrix) by ``columns`` vectors. An iteration
+does some *taps*; a tap multiplies ``depth`` adjacent numbers of each row by ``depth`` vectors
+of each column. Rows come as 64-bit halves, from which multiply-adds take lanes; the vectors of
+a column lie one after the other. The last iteration does not move the pointers: what it loads
+for an iteration that does not come, it has read before, so nothing is read beyond the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from armlet.targets import Target
+
+from .pipeline import pipeline
+from .schedule import Body, Control, Load, Plan, Step, encodable, schedule
+
+#: integer registers that a vector's upper half passes through
+TEMPORARIES = 4
+
+
+@dataclass(frozen=True)
+class Tap:
+    """``offset``: bytes from where row 0 starts; ``rows``: those that the tap has."""
+
+    offset: int
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What decides the code of a tile."""
+
+    columns: int
+    #: bytes from row 0 to each row
+    rows: tuple[int, ...]
+    taps: tuple[Tap, ...]
+    #: numbers of a tap in a row: 1 to 4
+    depth: int
+    #: whether iterations are counted in two loops, with steps of their own
+    nested: bool = False
+
+    @property
+    def accumulators(self) -> int:
+        return len(self.rows) * self.columns
+
+    @cached_property
+    def bases(self) -> tuple[int, ...]:
+        """Offsets of the pointers into the rows: each load is in reach of one of them."""
+        found: list[int] = []
+        for offset, size in sorted(self._row_loads()):
+            if not found or not encodable(offset - found[-1], size):
+                found.append(offset)
+        return tuple(found)
+
+    def base_of(self, offset: int, size: int) -> int:
+        return max(
+            i for i, b in enumerate(self.bases) if b <= offset and encodable(offset - b, size)
+        )
+
+    def halves(self) -> Iterator[tuple[int, int]]:
+        """(lane, bytes) of the loads of a row's part in a tap."""
+        for lane in range(0, self.depth, 2):
+            yield lane, 8 if lane + 1 < self.depth else 4
+
+    def _row_loads(self) -> Iterator[tuple[int, int]]:
+        for tap in self.taps:
+            for row in tap.rows:
+                for lane, size in self.halves():
+                    yield tap.offset + self.rows[row] + 4 * lane, size
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the assembly calls its registers."""
+
+    bases: Sequence[str]
+    columns: Sequence[str]
+    count: str
+    row_step: str
+    column_step: str
+    temporaries: Sequence[str]
+    #: of nested loops: the inner count, and the steps and count after it
+    inner: str = ""
+    inner_count: str = ""
+    row_wrap: str = ""
+    column_wrap: str = ""
+    row_move: str = ""
+    column_move: str = ""
+
+
+def body(shape: Shape, names: Names, registers: int) -> Body:
+    """The loop's body; accumulators are the first vector registers, row by row."""
+    return Body(
+        list(_spine(shape)),
+        list(_loads(shape, names)),
+        list(_control(names)),
+        [str(r) for r in range(shape.accumulators, registers)],
+        names.temporaries,
+    )
+
+
+def _spine(shape: Shape) -> Iterator[Step]:
+    """By number of the tap, then row, then column: an accumulator's turn comes late."""
+    for t, tap in enumerate(shape.taps):
+        for i in range(shape.depth):
+            for row in tap.rows:
+                scalar = f"a{t}_{row}_{i // 2}"
+                for column in range(shape.columns):
+                    vector, acc = f"w{t}_{i}_{column}", row * shape.columns + column
+                    text = f"fmla v{acc}.4s, v{{{vector}}}.4s, v{{{scalar}}}.s[{i % 2}]"
+                    yield Step("multiply_add", text, (vector, scalar), str(acc))
+
+
+def _loads(shape: Shape, names: Names) -> Iterator[Load]:
+    for t, tap in enumerate(shape.taps):
+        if not tap.rows:
+            continue
+        for row in tap.rows:
+            for lane, size in shape.halves():
+                offset = tap.offset + shape.rows[row] + 4 * lane
+                base = shape.base_of(offset, size)
+                within = offset - shape.bases[base]
+                yield Load(f"a{t}_{row}_{lane // 2}", names.bases[base], within, size)
+        for i in range(shape.depth):
+            for column in range(shape.columns):
+                offset = 16 * (t * shape.depth + i)
+                yield Load(f"w{t}_{i}_{column}", names.columns[column], offset, 16)
+
+
+def _control(names: Names) -> Iterator[Control]:
+    n = names
+    row, column = n.row_step, n.column_step
+    if n.inner:
+        yield Control("alu", f"subs {n.inner}, {n.inner}, #1")
+        yield Control("alu", f"csel {n.row_move}, {row}, {n.row_wrap}, ne")
+        yield Control("alu", f"csel {n.column_move}, {column}, {n.column_wrap}, ne")
+        yield Control("alu", f"csel {n.inner}, {n.inner}, {n.inner_count}, ne")
+        row, column = n.row_move, n.column_move
+    yield Control("alu", f"subs {n.count}, {n.count}, #1")
+    yield Control("alu", f"csel {row}, {row}, xzr, gt")
+    yield Control("alu", f"csel {column}, {column}, xzr, gt")
+    for pointer in n.bases:
+        yield Control("alu", f"add {pointer}, {pointer}, {row}", moves=pointer)
+    for pointer in n.columns:
+        yield Control("alu", f"add {pointer}, {pointer}, {column}", moves=pointer)
+    yield Control("branch", "b.gt 1b")
+
+
+#: any names do to learn how long an iteration takes
+def _placeholders(shape: Shape) -> Names:
+    nested = dict.fromkeys(
+        ("inner", "inner_count", "row_wrap", "column_wrap", "row_move", "column_move"), "x0"
+    )
+    return Names(
+        [f"a{i}" for i in range(len(shape.bases))],
+        [f"w{i}" for i in range(shape.columns)],
+        "n", "x1", "x2", [f"t{i}" for i in range(TEMPORARIES)],
+        **(nested if shape.nested else {}),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def interval(shape: Shape, target: Target) -> int:
+    """Cycles of an iteration."""
+    return plan(shape, _placeholders(shape), target).interval
+
+
+def plan(shape: Shape, names: Names, target: Target) -> Plan:
+    return schedule(body(shape, names, target.vector_registers), pipeline(target))
