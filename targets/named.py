@@ -65,7 +65,10 @@ _CORTEX = (
         l1_bytes=64 << 10, l2_bytes=512 << 10,
     ),
     _cortex("cortex-a72", fma_units=1, fma_latency=3, load_units=1, l2_bytes=1 << 20),
-    _cortex("cortex-a55", features=_V8_2, l2_bytes=128 << 10, **_IN_ORDER),
+    _cortex(
+        "cortex-a55", features=_V8_2, pairs=("load_half", "insert"), l2_bytes=128 << 10,
+        **_IN_ORDER,
+    ),
     _cortex("cortex-a53", l2_bytes=512 << 10, **_IN_ORDER),
 )  # fmt: skip
 

@@ -30,6 +30,9 @@ class Target:
     issue_width: int = 5
     #: whether they start in the order of the code, each waiting for those before it
     in_order: bool = False
+    #: of a core that starts them in order: what it starts together with a 128-bit multiply-add,
+    #: beside integer instructions (``schedules/cpu/inorder/pipeline.py`` has the kinds)
+    pairs: tuple[str, ...] = ()
     #: fused multiply-adds that start each cycle, and cycles until the next may add to its result
     fma_units: int = 2
     fma_latency: int = 4

@@ -14,6 +14,7 @@ from typing import Any
 from armlet.targets import Target
 
 from ..emit import Array, Code, pieces
+from .inorder import tile as inorder
 
 #: loads that a load really costs, as lines that come from L2 need the same port
 FILLS = 1.3
@@ -29,12 +30,18 @@ class Tile:
 
 def fits(tile: Tile, target: Target) -> bool:
     """Whether accumulators, one step's vectors and a scalar are all in registers."""
+    if target.in_order:
+        # part of every row's scalars and of the vectors are loaded ahead
+        ahead = tile.rows + tile.columns + 3
+        return tile.rows * tile.columns + ahead <= target.vector_registers
     spare = 3 if tile.columns == 1 and target.broadcasts_from_memory else tile.columns + 1
     return tile.rows * tile.columns + spare < target.vector_registers
 
 
 def step_cycles(tile: Tile, target: Target) -> float:
     """Cycles of one step of the reduction, by the busiest resource."""
+    if target.in_order:
+        return inorder.step_cycles(tile.rows, tile.columns, target)
     products = tile.rows * tile.columns
     folded = tile.columns == 1 and target.broadcasts_from_memory
     decoded = products + tile.columns + tile.rows * (not folded) + 2
@@ -60,9 +67,11 @@ def cycles(tile: Tile, target: Target, rows: int, columns: int, steps: int) -> f
     # vectors that do not stay in L1 from tile to tile come from L2, at a vector a cycle at best
     panel = 4 * target.lanes * tile.columns * steps
     fetched = 0.7 * tile.columns if panel > target.l1_bytes // 2 else 0.0
+    if target.in_order:
+        fetched = 0.0  # loads are far enough ahead
     for _, width, count in pieces(columns, tile.columns):
         for _, height, times in pieces(rows, tile.rows):
-            stored = 2 * width * height + 20
+            stored = 2 * width * height + (60 if target.in_order else 20)
             step = step_cycles(Tile(height, width), target) + fetched
             total += count * times * (steps * step + stored)
             variants += 1

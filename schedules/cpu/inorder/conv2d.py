@@ -14,7 +14,7 @@ from armlet.targets import Target
 from ...emit import Array
 from ..window import inside_rows
 from .multiply import Nested, Operand, Steps, multiply
-from .tile import Shape, Tap
+from .tile import Shape, Tap, fits
 
 if TYPE_CHECKING:
     from ..conv2d_direct import Shape as Convolution
@@ -65,8 +65,8 @@ def tile_of(
     if not can_schedule(s, target):
         return None
     starts = range(run.start, run.start + run.count * run.width, run.width)
-    found = {_shape(s, start, run.width, vectors) for start in starts}
-    return found.pop() if len(found) == 1 else None
+    made, *others = {_shape(s, start, run.width, vectors) for start in starts}
+    return made if not others and fits(made[0], target) else None
 
 
 def reduce(tile: Any, made: tuple[Shape, int], target: Target) -> None:

@@ -10,7 +10,7 @@ reach, then with a longer interval.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +19,8 @@ from .pipeline import Pipeline
 _RANKS = {"multiply_add": 0, "vector": 0, "branch": 2}
 #: reaches that are tried, as parts of the pipeline's
 _REACHES = (1.0, 0.75, 0.5, 0.3)
+#: cycles between the last load by a pointer and the first one of the next iteration
+_ROOM = 6
 
 
 class DoesNotFitError(Exception):
@@ -98,7 +100,7 @@ class Plan:
 def schedule(body: Body, pipeline: Pipeline) -> Plan:
     """The plan of least interval; of those, the one whose loads are farthest ahead."""
     least = _least_interval(body, pipeline)
-    for interval in range(least, 2 * least + 16):
+    for interval in range(least, least + least // 4 + 8):
         for part in _REACHES:
             try:
                 return _Attempt(body, pipeline, interval, int(part * pipeline.reach)).plan()
@@ -112,7 +114,10 @@ def _kinds_of(load: Load) -> tuple[str, ...]:
 
 
 def _least_interval(body: Body, pipeline: Pipeline) -> int:
-    """By the busiest unit."""
+    """By the busiest unit, and by the accumulator that the most steps wait for."""
+    carried = Counter(s.carried for s in body.spine if s.carried)
+    latency = max((pipeline.kinds[s.kind].latency for s in body.spine), default=1)
+    longest = latency * max(carried.values(), default=0)
     used: dict[str, int] = defaultdict(int)
     kinds = [s.kind for s in body.spine] + [c.kind for c in body.control]
     for kind in [*kinds, *(k for load in body.loads for k in _kinds_of(load))]:
@@ -120,7 +125,7 @@ def _least_interval(body: Body, pipeline: Pipeline) -> int:
         for unit, count in pipeline.kinds[kind].units.items():
             used[unit] += count
     units = {**pipeline.units, "issue": pipeline.width}
-    return max(-(-count // units[unit]) for unit, count in used.items())
+    return max(longest, *(-(-count // units[unit]) for unit, count in used.items()))
 
 
 @dataclass
@@ -146,7 +151,7 @@ class _Attempt:
         self._take(branch.kind, self.interval - 1)
         for load in loads:
             # all loads by a pointer are between two of its moves
-            before = min(times[load.pointer], default=0) + self.interval - 2
+            before = min(times[load.pointer], default=0) + self.interval - _ROOM
             life = first[load.value], last[load.value]
             times[load.pointer] += self._load(load, life, before)
         self._control(times)

@@ -16,7 +16,7 @@ from functools import cached_property, lru_cache
 from armlet.targets import Target
 
 from .pipeline import pipeline
-from .schedule import Body, Control, Load, Plan, Step, encodable, schedule
+from .schedule import Body, Control, DoesNotFitError, Load, Plan, Step, encodable, schedule
 
 #: integer registers that a vector's upper half passes through
 TEMPORARIES = 4
@@ -164,9 +164,24 @@ def _placeholders(shape: Shape) -> Names:
 
 
 @lru_cache(maxsize=1024)
-def interval(shape: Shape, target: Target) -> int:
-    """Cycles of an iteration."""
-    return plan(shape, _placeholders(shape), target).interval
+def interval(shape: Shape, target: Target) -> int | None:
+    """Cycles of an iteration; None if there are too few registers."""
+    if not shape.accumulators < target.vector_registers:
+        return None
+    try:
+        return plan(shape, _placeholders(shape), target).interval
+    except DoesNotFitError:
+        return None
+
+
+def step_cycles(rows: int, columns: int, target: Target) -> float:
+    """Cycles of one step of a reduction over a row's adjacent numbers."""
+    shape = Shape(columns, tuple(16 * r for r in range(rows)), (Tap(0, tuple(range(rows))),), 4)
+    return (interval(shape, target) or 16 * shape.accumulators) / shape.depth
+
+
+def fits(shape: Shape, target: Target) -> bool:
+    return interval(shape, target) is not None
 
 
 def plan(shape: Shape, names: Names, target: Target) -> Plan:
