@@ -9,7 +9,14 @@ import pytest
 
 from armlet.schedules.cpu.inorder import assembly
 from armlet.schedules.cpu.inorder.pipeline import pipeline
-from armlet.schedules.cpu.inorder.schedule import Body, Control, DoesNotFitError, Load, Step, schedule
+from armlet.schedules.cpu.inorder.schedule import (
+    Body,
+    Control,
+    DoesNotFitError,
+    Load,
+    Step,
+    schedule,
+)
 from armlet.schedules.cpu.inorder.tile import Shape, Tap, interval
 from armlet.targets import target
 

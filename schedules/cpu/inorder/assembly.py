@@ -105,7 +105,10 @@ def _call(shape: Shape, target: Target, biased: bool) -> tuple[str, str]:
     ]
     text = r"\0A".join(lines(shape, target, biased))
     arguments = ", ".join(map(_typed, given))
-    return returned, f'call {returned} asm sideeffect "{text}", "{",".join(constraints)}"({arguments})'
+    return (
+        returned,
+        f'call {returned} asm sideeffect "{text}", "{",".join(constraints)}"({arguments})',
+    )
 
 
 @lru_cache(maxsize=256)

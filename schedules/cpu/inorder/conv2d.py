@@ -58,9 +58,7 @@ def _shape(s: Convolution, start: int, pixels: int, vectors: int) -> tuple[Shape
     return Shape(vectors, rows, taps, s.ki, nested=s.kernel[0] > 1 and s.chunks > 1), first
 
 
-def tile_of(
-    s: Convolution, run: Any, vectors: int, target: Target
-) -> tuple[Shape, int] | None:
+def tile_of(s: Convolution, run: Any, vectors: int, target: Target) -> tuple[Shape, int] | None:
     """The shape that all tiles of a run have, and their first column's; None: not by assembly."""
     if not can_schedule(s, target):
         return None

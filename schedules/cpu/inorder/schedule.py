@@ -232,7 +232,11 @@ class _Attempt:
         held, second = f"t_{load.value}", load.offset + 8
         self.placed += [
             (inserted, "insert", f"ins v{{{load.value}}}.d[1], {{{held}}}"),
-            (upper, "load_integer", f"{_mnemonic(second, 8)} {{{held}}}, [{load.pointer}, #{second}]"),
+            (
+                upper,
+                "load_integer",
+                f"{_mnemonic(second, 8)} {{{held}}}, [{load.pointer}, #{second}]",
+            ),
             (lower, "load_half", f"{_mnemonic(load.offset, 8)} d{{{load.value}}}, {address}"),
         ]  # fmt: skip
         self.lives[load.value] = (lower, last)
