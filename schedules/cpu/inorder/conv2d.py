@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from armlet.compiler.ops.lazy import tirx
 from armlet.targets import Target
 
-from ...emit import Array
 from ..window import inside_rows
 from .multiply import Nested, Operand, Steps, multiply
 from .tile import Shape, Tap, fits
