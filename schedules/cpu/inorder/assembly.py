@@ -23,40 +23,42 @@ from .tile import TEMPORARIES, Names, Shape, plan
 
 _STEPS = ("count", "row_step", "column_step")
 _NESTED = ("inner", "inner_count", "row_wrap", "column_wrap")
+_MOVES = ("row_move", "column_move")
 
 
 @dataclass(frozen=True)
 class _Operands:
-    """The integer operands of the assembly after the accumulators, in order, by name."""
+    """The integer operands of the assembly by name, in order after the accumulators."""
 
-    names: tuple[str, ...]
-    #: operands with this many accumulators before them
-    first: int
+    accumulators: int
+    given: tuple[str, ...]
+    #: registers that the assembly uses for itself
+    own: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.given + self.own
 
     def __getitem__(self, name: str) -> str:
-        return f"${self.first + self.names.index(name)}"
+        return f"${self.accumulators + self.names.index(name)}"
 
     def all(self, stem: str) -> list[str]:
         return [self[n] for n in self.names if n.rstrip("0123456789") == stem]
 
 
 def _operands(shape: Shape) -> _Operands:
-    names = [f"base{i}" for i in range(len(shape.bases))]
-    names += [f"column{i}" for i in range(shape.columns)]
-    names += [*_STEPS, *(_NESTED if shape.nested else ()), "start"]
-    return _Operands(
-        (*names, *(f"temporary{i}" for i in range(TEMPORARIES + 2 * shape.nested))),
-        shape.accumulators,
-    )
+    given = [f"base{i}" for i in range(len(shape.bases))]
+    given += [f"column{i}" for i in range(shape.columns)]
+    own = [f"temporary{i}" for i in range(TEMPORARIES)]
+    given += [*_STEPS, *(_NESTED if shape.nested else ()), "start"]
+    own += _MOVES if shape.nested else ()
+    return _Operands(shape.accumulators, tuple(given), tuple(own))
 
 
 def _names(shape: Shape, o: _Operands) -> Names:
-    *temporaries, row_move, column_move = [*o.all("temporary"), *([] if shape.nested else ["", ""])]
-    nested = {n: o[n] for n in _NESTED} if shape.nested else {}
-    return Names(
-        o.all("base"), o.all("column"), *(o[n] for n in _STEPS), temporaries,
-        row_move=row_move, column_move=column_move, **nested,
-    )  # fmt: skip
+    nested = {n: o[n] for n in (*_NESTED, *_MOVES)} if shape.nested else {}
+    steps = {n: o[n] for n in _STEPS}
+    return Names(o.all("base"), o.all("column"), o.all("temporary"), **steps, **nested)
 
 
 def lines(shape: Shape, target: Target, biased: bool) -> list[str]:
@@ -94,17 +96,16 @@ def _call(shape: Shape, target: Target, biased: bool) -> tuple[str, str]:
     o, n = _operands(shape), shape.accumulators
     types = ["<4 x float>"] * n + [_typed(x).split()[0] for x in o.names]
     returned = f"{{ {', '.join(types)} }}"
-    given = [x for x in o.names if not x.startswith("temporary")]
     constraints = [
         *(f"={{v{i}}}" for i in range(n)),
         *("=&r" for _ in o.names),
-        *(str(n + i) for i in range(len(given))),
+        *(str(n + i) for i in range(len(o.given))),
         *(f"~{{v{i}}}" for i in range(n, target.vector_registers)),
         "~{cc}",
         "~{memory}",
     ]
     text = r"\0A".join(lines(shape, target, biased))
-    arguments = ", ".join(map(_typed, given))
+    arguments = ", ".join(map(_typed, o.given))
     return (
         returned,
         f'call {returned} asm sideeffect "{text}", "{",".join(constraints)}"({arguments})',

@@ -79,10 +79,10 @@ class Names:
 
     bases: Sequence[str]
     columns: Sequence[str]
+    temporaries: Sequence[str]
     count: str
     row_step: str
     column_step: str
-    temporaries: Sequence[str]
     #: of nested loops: the inner count, and the steps and count after it
     inner: str = ""
     inner_count: str = ""
@@ -158,7 +158,7 @@ def _placeholders(shape: Shape) -> Names:
     return Names(
         [f"a{i}" for i in range(len(shape.bases))],
         [f"w{i}" for i in range(shape.columns)],
-        "n", "x1", "x2", [f"t{i}" for i in range(TEMPORARIES)],
+        [f"t{i}" for i in range(TEMPORARIES)], "n", "x1", "x2",
         **(nested if shape.nested else {}),
     )  # fmt: skip
 
