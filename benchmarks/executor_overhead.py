@@ -35,7 +35,7 @@ def compiled(folder: Path) -> bytes:
 
 def plan(folder: Path) -> Plan:
     type = TensorType((16,))
-    kernel = Kernel("nothing", "armlet_k_nothing", compiled(folder), 64, 0, "nothing", 1 << 40)
+    kernel = Kernel("nothing", "armlet_k_nothing", compiled(folder), 64, 0, "nothing", 64)
     task = Task(0, (Location(Space.INPUT), Location(Space.OUTPUT)), "y", type, "")
     ends = (Tensor("x", type),), (Tensor("y", type),)
     return Plan(*ends, (kernel,), (task,) * TASKS, 0, 0, (), 0)

@@ -46,6 +46,9 @@ class Target:
     l1_bytes: int = 32 << 10
     l2_bytes: int = 256 << 10
     cores: int = 4
+    #: work of one core that is worth a thread: sharing a call costs a barrier, which takes about
+    #: half of this (``benchmarks/executor_overhead.py``), and lines that other caches hold
+    sharing_cycles: int = 4000
 
     @property
     def machine(self) -> str:

@@ -12,24 +12,15 @@ from typing import Any, BinaryIO
 
 from armlet.compiler.ir import TensorType
 from armlet.compiler.ir.types import SHORT_NAMES
-from armlet.compiler.lower.kernel import Kernel
 from armlet.compiler.plan.plan import ALIGNMENT, Location, Plan, Space, Tensor
 
 from .seal import CONSTANT_SECTION
 from .selftest import SelfTest
 
 FORMAT = 1
-#: operations that are worth a thread: some 5 microseconds. A shared task costs up to 3 more than
-#: its parts, for the barrier and for data that lies in other cores' caches.
-GRAIN = 800_000
 
 _DTYPES = {name: code for code, name in enumerate(SHORT_NAMES, start=1)}
 _BASE_INPUTS = 2
-
-
-def ways(kernel: Kernel) -> int:
-    """Threads that a call of the kernel is worth."""
-    return max(1, min(kernel.extent, kernel.work // GRAIN))
 
 
 def write_constants(plan: Plan, file: BinaryIO) -> None:
@@ -127,7 +118,7 @@ class _Writer:
                 "}",
             ]
             name = self.text(kernel.template)
-            rows.append(f"{{call_{i}, {name}, {count}, {kernel.extent}, {ways(kernel)}}}")
+            rows.append(f"{{call_{i}, {name}, {count}, {kernel.extent}, {kernel.ways}}}")
         return "\n".join([*calls, _array("kernel_entry", "kernels", rows)])
 
     def tasks(self) -> str:
@@ -186,7 +177,7 @@ class _Writer:
             "input_count": len(plan.inputs),
             "output_count": len(plan.outputs),
             "task_count": len(plan.tasks),
-            "ways": max(map(ways, plan.kernels), default=1),
+            "ways": max((k.ways for k in plan.kernels), default=1),
             "most_pointers": max(self.pointers(), default=0),
             "feature_count": feature_count,
             "arena_bytes": _padded(plan.arena_bytes),

@@ -80,15 +80,17 @@ def object_code(made: Any) -> bytes:
         return Path(path).read_bytes()
 
 
-#: operations in the time that moving an element takes
-_OPERATIONS_AN_ELEMENT = 12
+#: multiply-adds in the time that moving an element takes
+_MACS_AN_ELEMENT = 6
 
 
-def work_of(group: Group) -> int:
-    """What a call costs, in operations: 2 x MACs, or what moving its elements costs if more."""
+def ways(group: Group, target: Target, extent: int) -> int:
+    """Threads that a call is worth, by its arithmetic or by the elements that it moves."""
     moved = sum(v.type.elements for v in group.inputs)
     computed = sum(v.type.elements for c in group.calls for v in c.outputs)
-    return max(2 * group.macs, _OPERATIONS_AN_ELEMENT * (moved + computed))
+    macs = max(group.macs, _MACS_AN_ELEMENT * (moved + computed))
+    cycles = macs // (target.lanes * target.fma_units)
+    return max(1, min(extent, cycles // target.sharing_cycles))
 
 
 def build(group: Group, target: Target, key: str, record: Record | None = None) -> Kernel:
@@ -110,6 +112,6 @@ def kernel_of(group: Group, target: Target, key: str, choice: Choice, recorded: 
             where=group.source,
         ) from error
     return Kernel(
-        key, symbol, code, func.extent, func.scratch, name, work_of(group),
+        key, symbol, code, func.extent, func.scratch, name, ways(group, target, func.extent),
         dict(choice.config), recorded,
     )  # fmt: skip

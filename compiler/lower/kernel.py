@@ -25,8 +25,8 @@ class Kernel:
     scratch: int
     #: name of the schedule template, for reports
     template: str
-    #: estimated cost of a call in operations (2 x MACs and their like): decides on threads
-    work: int
+    #: threads that a call is worth, at least 1
+    ways: int
     #: the template's knobs, and whether a tuning record chose them
     config: Mapping[str, int] = field(default_factory=dict)
     recorded: bool = False

@@ -1,11 +1,11 @@
 """Direct convolution on channel-blocked data: one register tile of pixels x channel vectors.
 
 Georganas et al., SC'18. Knobs: ``pixels`` and ``vectors`` of the tile, ``rows`` of the output
-that a step of the parallel axis does, ``by_channels``: whether a step does one group of output
-channels instead of all, ``unroll``: steps of the reduction that are written out. No padded
-copy is made: rows outside shorten the loop over the kernel's rows, and tiles that touch the
-left or right border replace the columns outside by zeros, for those of their pixels that reach
-there. A pointwise convolution has its pixels in one long row.
+that a step of the parallel axis does, ``by_channels``: whether groups of output channels are
+the outer loop and rows the inner one, ``unroll``: steps of the reduction that are written out.
+No padded copy is made: rows outside shorten the loop over the kernel's rows, and tiles that
+touch the left or right border replace the columns outside by zeros, for those of their pixels
+that reach there. A pointwise convolution has its pixels in one long row.
 """
 
 from __future__ import annotations
@@ -156,8 +156,8 @@ class Conv2dDirect(Template):
 def _steps(shape: Shape, config: Config) -> int:
     """Steps of the parallel axis."""
     groups = shape.groups * ceil_div(shape.out_blocks // shape.groups, config["vectors"])
-    blocks = shape.n * ceil_div(shape.rows, config["rows"])
-    return blocks * groups if config["by_channels"] else blocks
+    tiles = ceil_div(shape.columns, config["pixels"]) if shape.n * shape.rows == 1 else 1
+    return shape.n * ceil_div(shape.rows, config["rows"]) * groups * tiles
 
 
 @dataclass(frozen=True)
@@ -177,47 +177,63 @@ class _Writer:
         assert graph.group.anchor is not None
         self.anchor = graph.group.anchor
         self.x, self.w, *self.bias = self.anchor.operands
+        self.runs = self._columns()
+        #: whether threads share the tiles of a row
+        self.shared = shape.n * shape.rows == 1 and sum(run.count for run in self.runs) > 1
 
     def write(self) -> Any:
-        s, rows = self.shape, self.config["rows"]
-        blocks = ceil_div(s.rows, rows)
+        """A step is a group of channels in a block of rows; in a single row, of one tile."""
+        s = self.shape
+        blocks = s.n * ceil_div(s.rows, self.config["rows"])
         runs = pieces(s.out_blocks // s.groups, self.config["vectors"])
         per_group = sum(count for _, _, count in runs)
-        steps = s.n * blocks * (s.groups * per_group if self.config["by_channels"] else 1)
-        with self.code.parallel(steps) as p:
+        channels = s.groups * per_group
+        tiles = sum(run.count for run in self.runs) if self.shared else 1
+        with self.code.parallel(blocks * channels * tiles) as p:
+            tile, p = p % tiles, p // tiles
             if self.config["by_channels"]:
-                inside, channels = p % (s.n * blocks), p // (s.n * blocks)
-                self._one_of(runs, channels % per_group, channels // per_group, inside, blocks)
+                inside, channel = p % blocks, p // blocks
             else:
-                with self.code.loop(s.groups, "g") as g:
-                    for start, width, count in runs:
-                        with self.code.loop(count, "o") as o:
-                            self._rows(p, blocks, g, start + o * width, width)
+                inside, channel = p // channels, p % channels
+            self._one_of(runs, channel % per_group, channel // per_group, (inside, tile))
         return self.graph.function()
 
-    def _one_of(self, runs: list[Any], index: Any, g: Any, inside: Any, blocks: int) -> None:
+    def _one_of(self, runs: list[Any], index: Any, g: Any, where: tuple[Any, Any]) -> None:
         """The channels number ``index``, which is in the first or in the second run."""
         (start, width, count), *rest = runs
         if not rest:
-            self._rows(inside, blocks, g, start + index * width, width)
+            self._rows(where, g, start + index * width, width)
             return
         with self.code.choose(index < count) as (first, second):
             with first:
-                self._rows(inside, blocks, g, start + index * width, width)
+                self._rows(where, g, start + index * width, width)
             with second:
                 ((start, width, _),) = rest
-                self._rows(inside, blocks, g, start + (index - count) * width, width)
+                self._rows(where, g, start + (index - count) * width, width)
 
-    def _rows(self, inside: Any, blocks: int, g: Any, channel: Any, vectors: int) -> None:
+    def _rows(self, where: tuple[Any, Any], g: Any, channel: Any, vectors: int) -> None:
         """A block of rows for ``vectors`` blocks of output channels."""
-        s, rows = self.shape, self.config["rows"]
+        s, rows, (inside, tile) = self.shape, self.config["rows"], where
+        blocks = ceil_div(s.rows, rows)
         n, first = inside // blocks, inside % blocks * rows
         count = rows if s.rows % rows == 0 else tirx.min(rows, s.rows - first)
         channel = g * (s.out_blocks // s.groups) + channel
         with self.code.loop(count, "row") as r:
-            for run in self._columns():
+            for run, t in self._each_tile(tile):
+                _Tile(self, run, n, g, channel, vectors, first + r, run.start + t * run.width)
+
+    def _each_tile(self, tile: Any) -> Iterator[tuple[_Columns, Any]]:
+        """Within the loop over the tiles of each run, or where the step's own tile is in it."""
+        before = 0
+        for run in self.runs:
+            if self.shared:
+                inside = tirx.And(tile >= before, tile < before + run.count)
+                with self.code.when(inside):
+                    yield run, tile - before
+            else:
                 with self.code.loop(run.count, "tile") as t:
-                    _Tile(self, run, n, g, channel, vectors, first + r, run.start + t * run.width)
+                    yield run, t
+            before += run.count
 
     def _columns(self) -> list[_Columns]:
         """The tiles of a row, alike neighbours together."""

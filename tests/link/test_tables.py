@@ -17,14 +17,6 @@ from armlet.compiler.plan.plan import Location, Plan, Space, Task, Tensor
 from ..runtime import tiny
 
 
-@pytest.mark.parametrize(
-    ("extent", "work", "ways"),
-    [(8, 10, 1), (8, tables.GRAIN * 3, 3), (8, 1 << 40, 8), (1, 1 << 40, 1), (1, 0, 1)],
-)
-def test_threads_follow_from_work_and_extent(extent, work, ways):
-    assert tables.ways(Kernel("k", "k", b"", extent, 0, "t", work)) == ways
-
-
 def test_any_text_survives_as_a_name(tmp_path):
     names = ['a"b\\c', "é☃/\t\n", "trailing\\", "??/", "%s{0}", "1" * 200]
     plan = tiny.plan()

@@ -65,7 +65,7 @@ def test_threads_are_no_more_than_the_model_can_keep_busy(path):
 
 
 def test_small_work_stays_in_the_callers_thread(tmp_path, x):
-    with artifact.open(tiny.artifact(tmp_path / "m.so", plan=tiny.plan(work=10))) as model:
+    with artifact.open(tiny.artifact(tmp_path / "m.so", plan=tiny.plan(ways=1))) as model:
         assert model.threads == 1
         assert_right(model.run({"x": x}), x)
 

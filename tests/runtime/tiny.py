@@ -82,25 +82,25 @@ def compiled(source: str, triple: str = TRIPLE) -> bytes:
         return (folder / "kernel.o").read_bytes()
 
 
-def kernel(name: str, extent: int, work: int, scratch: int = 0) -> Kernel:
-    return Kernel(name, f"armlet_k_{name}", compiled(SOURCES[name]), extent, scratch, name, work)
+def kernel(name: str, extent: int, ways: int, scratch: int = 0) -> Kernel:
+    return Kernel(name, f"armlet_k_{name}", compiled(SOURCES[name]), extent, scratch, name, ways)
 
 
 def weights() -> np.ndarray:
     return np.linspace(-1, 1, COLUMNS, dtype=np.float32)
 
 
-def plan(work: int = 1 << 40) -> Plan:
-    """``work`` decides on threads: the default is worth all that there are."""
+def plan(ways: int = ROWS) -> Plan:
+    """``ways`` are the threads that its kernels are worth."""
     whole, sums = TensorType((ROWS, COLUMNS)), TensorType((ROWS,))
     x, w = Location(Space.INPUT), Location(Space.CONSTANT, 64)
     a, b = Location(Space.ARENA), Location(Space.ARENA, whole.bytes)
     y, z = Location(Space.OUTPUT), Location(Space.OUTPUT, index=1)
     kernels = (
-        kernel("scale", ROWS, work),
-        kernel("square", ROWS, work, scratch=COLUMNS * 4),
+        kernel("scale", ROWS, ways),
+        kernel("square", ROWS, ways, scratch=COLUMNS * 4),
         kernel("sum", 1, 1),
-        kernel("increment", ROWS, work),
+        kernel("increment", ROWS, ways),
     )
     tasks = (
         Task(0, (x, w, a), "a", whole, "net/scale"),

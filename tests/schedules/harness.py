@@ -173,7 +173,7 @@ def check_configs(case: Case, configs: Sequence[Config], name: str = "host") -> 
         func = lowered(group, machine, symbol, Choice(template, config))
         code = object_code(module(func, symbol, machine))
         kernels.append(
-            Kernel(symbol, symbol, code, func.extent, func.scratch, template.name, 0, config, False)
+            Kernel(symbol, symbol, code, func.extent, func.scratch, template.name, 1, config, False)
         )
     library = Library(kernels)
     for kernel, config in zip(kernels, configs):

@@ -11,7 +11,7 @@ import pytest
 
 from armlet.compiler.ir import Builder, TensorType
 from armlet.compiler.ir.group import Group
-from armlet.compiler.lower import cache
+from armlet.compiler.lower import build, cache
 from armlet.compiler.lower.compile import lower
 from armlet.compiler.ops import OPERATORS
 from armlet.errors import InternalError
@@ -124,3 +124,9 @@ def test_failure_in_a_process_comes_back():
     broken = dataclasses.replace(target(), triple="nocpu-none-none")
     with pytest.raises(InternalError):
         lower([scaled(n) for n in (5, 6, 7, 8)], broken, jobs=2)
+
+
+@pytest.mark.parametrize(("size", "extent", "ways"), [(1, 8, 1), (3000, 8, 3), (1 << 24, 8, 8)])
+def test_threads_follow_from_work_and_extent(size, extent, ways):
+    core = dataclasses.replace(target("linux-x86_64"), fma_units=1, sharing_cycles=3000)
+    assert build.ways(scaled(size), core, extent) == ways
