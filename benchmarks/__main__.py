@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
+import re
 import sys
 from pathlib import Path
 
 from armlet.errors import ArmletError
+from armlet.targets import cores
 
-from . import measure, report
+from . import measure, report, store
 from .peers import PEERS
 from .subject import subject
 from .zoo import MODELS
@@ -41,11 +44,27 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def document(rows: dict[str, report.Row]) -> report.Document:
+    """The rows in the order of the zoo, other models last, with what they were taken on."""
+    order = [*MODELS, *sorted(rows.keys() - MODELS.keys())]
+    return {
+        "machine": machine(),
+        "versions": {peer: store.packages(peer)[0].partition("==")[2] for peer in PEERS},
+        "rows": [rows[name] for name in order if name in rows],
+    }
+
+
+def machine() -> str:
+    text = Path("/proc/cpuinfo").read_text()
+    names = re.findall(r"^(?:model name|Model)\s*: (.+)$", text, re.MULTILINE)
+    return f"{names[0] if names else platform.machine()}, {cores()} CPUs"
+
+
 def main() -> int:
     asked = arguments()
     rows: dict[str, report.Row] = {}
     if asked.json and asked.json.exists():
-        rows = {row["model"]: row for row in json.loads(asked.json.read_text())}
+        rows = {row["model"]: row for row in json.loads(asked.json.read_text())["rows"]}
     for text in asked.models:
         try:
             found = measure.row(subject(text), asked.peers, asked.threads, asked.seconds)
@@ -57,9 +76,9 @@ def main() -> int:
             continue
         rows[found["model"]] = found
         if asked.json:
-            asked.json.write_text(json.dumps(list(rows.values()), indent=1) + "\n")
+            asked.json.write_text(json.dumps(document(rows), indent=1) + "\n")
     if asked.seconds:
-        print(report.markdown(list(rows.values())))
+        print(report.markdown(document(rows)))
     return 0
 
 

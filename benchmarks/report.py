@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 Row = dict[str, Any]
+#: machine, versions of the peers, rows
+Document = dict[str, Any]
 NAMES = {
     "onnxruntime": "ONNX Runtime",
     "openvino": "OpenVINO",
@@ -130,19 +132,18 @@ def refusals(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(document: Document) -> str:
     """The whole report."""
-    timed = [row for row in rows if row["threads"]]
-    if not timed:
-        return "nothing is measured yet"
-    counts = sorted({int(n) for row in timed for n in row["threads"]})
-    known = {who for row in timed for results in row["threads"].values() for who in results}
+    rows = document["rows"]
+    counts = sorted({int(n) for row in rows for n in row["threads"]})
+    known = {who for row in rows for results in row["threads"].values() for who in results}
     peers = [who for who in NAMES if who in known]
-    peak = max(row["peak_gflops"] for row in timed)
-    parts = [f"One core's measured fp32 peak: {peak:.0f} GFLOP/s."]
+    peak = max(row["peak_gflops"] for row in rows)
+    versions = ", ".join(f"{NAMES[p]} {document['versions'][p]}" for p in peers)
+    parts = [f"{document['machine']}, {peak:.0f} GFLOP/s fp32 a core as measured. {versions}."]
     for count in counts:
-        parts += [f"{count} thread{'s' * (count > 1)}:", times(timed, peers, count, peak)]
-    parts.append(sizes(timed, peers, counts))
-    if lines := refusals(timed):
+        parts += [f"{count} thread{'s' * (count > 1)}:", times(rows, peers, count, peak)]
+    parts.append(sizes(rows, peers, counts))
+    if lines := refusals(rows):
         parts.append("\n".join(lines))
     return "\n\n".join(parts)

@@ -8,13 +8,18 @@ come and go as ``.npz`` files: the peers' environments need not have one NumPy.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import sys
 from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
+
+#: of Linux's <sys/prctl.h>
+PR_SET_PDEATHSIG = 1
 
 
 class Worker:
@@ -43,6 +48,8 @@ class Worker:
 
 
 def main() -> None:
+    # a stopped process would not notice that its parent is gone
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     peer, descriptor = sys.argv[1:]
     pipe = Connection(int(descriptor))
     worker = Worker(peer)

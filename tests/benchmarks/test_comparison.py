@@ -9,6 +9,7 @@ import pytest
 
 from armlet.errors import SettingError
 from benchmarks import measure, peak, report
+from benchmarks.__main__ import document
 from benchmarks.subject import subject
 
 
@@ -24,13 +25,13 @@ def test_a_small_model_is_measured(small_cnn):
     assert found["code_bytes"] > 0 and found["compile_s"] > 0
     ours = found["threads"]["1"]["armlet"]
     assert ours["error"] < 1e-4 and 0 < ours["ms"] < 1000 and ours["rss_mib"] > 1
-    assert "small" in report.markdown([found])
+    assert "| small |" in report.markdown(document({"small": found}))
 
 
 def test_what_a_runtime_refuses_is_told(one_node):
     found = measure.row(subject(str(one_node("Multinomial", (2, 3)))), [], [1], 0.01)
     assert "refused" in found["threads"]["1"]["armlet"]
-    assert "- armlet does not run Multinomial" in report.markdown([found])
+    assert "- armlet does not run Multinomial" in report.markdown(document({"Multinomial": found}))
 
 
 def test_values_and_shapes_come_from_the_name(small_cnn, tmp_path):
@@ -58,7 +59,7 @@ def test_ratios_are_to_the_fastest_peer():
 def test_a_refusal_is_a_line_and_not_a_figure():
     one = row("a", 2.0, ncnn=4.0)
     one["threads"]["1"]["mnn"] = {"refused": "it crashed"}
-    text = report.markdown([one])
+    text = report.markdown(document({"a": one}))
     assert "- MNN does not run a: it crashed" in text
     assert "| a | 2.00 | **4.00** |  | 0.50 |" in text
 
