@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -23,8 +24,12 @@ def geometric_mean(values: Iterable[float]) -> float:
     return math.exp(sum(logs) / len(logs)) if logs else math.nan
 
 
+def result(row: Row, threads: int, who: str) -> dict[str, Any]:
+    return row["threads"].get(str(threads), {}).get(who, {})
+
+
 def milliseconds(row: Row, threads: int, who: str) -> float | None:
-    return row["threads"].get(str(threads), {}).get(who, {}).get("ms")
+    return result(row, threads, who).get("ms")
 
 
 def fastest(row: Row, threads: int) -> str | None:
@@ -35,10 +40,10 @@ def fastest(row: Row, threads: int) -> str | None:
 
 
 def ratio(row: Row, threads: int, peer: str | None) -> float | None:
-    """armlet's time over the peer's."""
-    ours = milliseconds(row, threads, "armlet")
-    theirs = milliseconds(row, threads, peer) if peer else None
-    return ours / theirs if ours and theirs else None
+    """armlet's time over the peer's: the median over rounds, for in each both meet one weather."""
+    ours = result(row, threads, "armlet").get("rounds_ms")
+    theirs = result(row, threads, peer).get("rounds_ms") if peer else None
+    return statistics.median(a / b for a, b in zip(ours, theirs)) if ours and theirs else None
 
 
 def best_ratio(row: Row, threads: int) -> float | None:

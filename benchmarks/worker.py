@@ -38,8 +38,8 @@ class Worker:
         self.model.run()
         np.savez(path, *self.model.outputs())
 
-    def times(self, seconds: float) -> list[float]:
-        return self.model.times(seconds)
+    def times(self, seconds: float, warmup: float) -> list[float]:
+        return self.model.times(seconds, warmup)
 
     def peak_mib(self) -> float:
         """Of resident memory since the process began to run this program."""

@@ -31,10 +31,13 @@ class Opened(ABC):
     def outputs(self) -> list[np.ndarray]:
         """Of the last run, in the model's order and layout."""
 
-    def times(self, seconds: float) -> list[float]:
-        """Of every run, after one to warm the caches."""
+    def times(self, seconds: float, warmup: float) -> list[float]:
+        """Of every run, after one at least to warm up."""
         clock, run = time.perf_counter, self.run
+        until = clock() + warmup
         run()
+        while clock() < until:
+            run()
         times: list[float] = []
         until = clock() + seconds
         while not times or clock() < until:

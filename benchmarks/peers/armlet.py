@@ -31,5 +31,5 @@ class Model(Opened):
     def outputs(self) -> list[np.ndarray]:
         return list(self.found.values())
 
-    def times(self, seconds: float) -> list[float]:
-        return self.model.benchmark(self.feeds, seconds=seconds, warmup=0).seconds.tolist()
+    def times(self, seconds: float, warmup: float) -> list[float]:
+        return self.model.benchmark(self.feeds, seconds=seconds, warmup=warmup).seconds.tolist()
