@@ -15,6 +15,7 @@ from armlet.compiler.ir import Call, Function, Module, print_function, verify
 from armlet.compiler.ir.group import Group
 from armlet.compiler.lower.compile import lower
 from armlet.compiler.passes import form_views, pipeline
+from armlet.compiler.passes.chain import chain
 from armlet.compiler.passes.fuse import fuse
 from armlet.compiler.plan.plan import Plan
 from armlet.compiler.plan.planner import plan
@@ -109,7 +110,7 @@ def build(
     records = Records.of(target) if records is None else records
     stages = prepare(module, target, progress, dump, records)
     function = stages[-1][1]
-    items = fuse(function)
+    items = chain(fuse(function), function, target)
     groups = [item for item in items if isinstance(item, Group)]
     kernels = lower(
         groups, target, lambda done, total, layer: progress("kernels", done, total), records=records

@@ -76,6 +76,7 @@ class Code:
         self._count = 0
         #: functions in LLVM's language that the statements call, by what makes them
         self._functions: dict[Any, str] = {}
+        self._begin: Any = None
 
     def emit(self, stmt: Any) -> None:
         self._open[-1].append(stmt)
@@ -108,6 +109,13 @@ class Code:
     def parallel(self, extent: int) -> Any:
         """The one loop that threads share; it must be the outermost."""
         return self.loop(extent, "p", kind=tirx.ForKind.PARALLEL)
+
+    @property
+    def begin(self) -> Any:
+        """The first step of the parallel loop that this call of the kernel does."""
+        if self._begin is None:
+            self._begin = tirx.Var("begin", "int32")
+        return self._begin
 
     @contextmanager
     def vector(self, extent: int) -> Iterator[Any]:
@@ -210,13 +218,14 @@ class Code:
         self.emit(tirx.Evaluate(call))
 
     def function(self, parameters: Sequence[Array]) -> Any:
-        """The PrimFunc whose parameters are these arrays."""
+        """The PrimFunc whose parameters are these arrays, and ``begin`` if it is asked for."""
         (statements,) = self._open
         body = sequence(statements)
         for make, name in self._functions.items():
             text = tvm.ir.StringImm(make(name))
             body = tirx.AttrStmt(tirx.const(0), "pragma_import_llvm", text, body)
-        return tirx.PrimFunc([p.buffer for p in parameters], body)
+        begin = [] if self._begin is None else [self._begin]
+        return tirx.PrimFunc([*(p.buffer for p in parameters), *begin], body)
 
     def assembly(self, stem: str, make: Callable[[str], str]) -> str:
         """The name under which statements may call the LLVM function that ``make(name)`` is.

@@ -17,6 +17,11 @@ from .tensor_graph import TensorGraph
 
 Config = Mapping[str, int]
 
+#: cycles of a vector that comes from L2, or from beyond it
+L2_CYCLES, MEMORY_CYCLES = 1.5, 4.5
+#: the part of the shorter of arithmetic and memory traffic that the longer does not hide
+EXPOSED = 0.3
+
 
 class Template:
     """The base of every template; ``version`` rises when configs change their meaning."""
@@ -42,14 +47,23 @@ class Template:
     def estimate(self, group: Group, target: Target, config: Config) -> float:
         """Cycles of one core, by a roofline of arithmetic and of memory."""
         flops = group.macs / (target.lanes * target.fma_units)
-        return max(flops, moving(target, sum(v.type.bytes for v in (*group.inputs, group.output))))
+        read = sum(v.type.bytes for v in group.inputs)
+        return roofline(target, flops, read, group.output.type.bytes)
 
 
-def moving(target: Target, size: int) -> float:
+def moving(target: Target, size: float) -> float:
     """Cycles in which ``size`` bytes go through a core that has just met them.
 
-    Half a vector a cycle where they fit L2, an eighth where they come from further away:
-    round figures of what cores sustain.
+    What fits L2 twice is there still; of what is larger the more comes from beyond, the more
+    it exceeds L2. The rates are round figures of what cores sustain.
     """
+    beyond = min(1.0, max(0.0, size / target.l2_bytes - 0.5))
     vectors = size / (4 * target.lanes)
-    return max(1.0, vectors * (2 if size <= target.l2_bytes else 8))
+    return max(1.0, vectors * ((1 - beyond) * L2_CYCLES + beyond * MEMORY_CYCLES))
+
+
+def roofline(target: Target, arithmetic: float, read: float, written: float) -> float:
+    """Cycles of a kernel that reads and writes so many bytes: most of its waiting is hidden."""
+    # a line that is written comes in first and goes out later
+    memory = moving(target, read + 2 * written)
+    return max(arithmetic, memory) + EXPOSED * min(arithmetic, memory)

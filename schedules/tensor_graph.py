@@ -2,13 +2,15 @@
 
 Templates write loops and ask ``read(value, indices)`` for what a call computes there: the
 operators' tensor expressions, inlined. A template that computes the anchor itself says so
-with ``known[anchor output]`` = how to read its register tile.
+with ``known[anchor output]`` = how to read its register tile. What a chain keeps in scratch on
+the way is stored ``into`` an array, and ``held`` there for what reads it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import tvm_ffi
@@ -56,6 +58,8 @@ class TensorGraph:
         #: as ``known``, of stages within the anchor, by their tensor operation
         self.staged: dict[Any, Callable[..., Any]] = {}
         self._calls: dict[Value, Call] = {v: c for c in group.calls for v in c.outputs}
+        #: what ``store`` stores
+        self._sink: Value = group.output
         #: whether indices have divisions to cancel: it takes time
         self.simplifies = False
         #: the places that were read or stored since this was cleared, if they are simplified
@@ -101,9 +105,24 @@ class TensorGraph:
 
     def store(self, *indices: Any) -> None:
         """Stores the element of the output at ``indices``, as the group's calls say."""
-        value = self.read(self.group.output, indices)
-        value = value.astype(stored(self.group.output.type.dtype))
-        self.code.store_at(self.out, self._place(self.out, indices), value)
+        out = self.arrays[self._sink]
+        value = self.read(self._sink, indices).astype(stored(self._sink.type.dtype))
+        self.code.store_at(out, self._place(out, indices), value)
+
+    @contextmanager
+    def into(self, value: Value, array: Array) -> Iterator[None]:
+        """``store`` stores ``value`` into ``array`` meanwhile."""
+        outer, self._sink = self._sink, value
+        self.arrays[value] = array
+        yield
+        self._sink = outer
+
+    @contextmanager
+    def held(self, value: Value) -> Iterator[None]:
+        """Meanwhile ``value`` is read from the array that it was stored into."""
+        call = self._calls.pop(value)
+        yield
+        self._calls[value] = call
 
     def _choice(self, node: Any, mutator: Any) -> Any:
         """An ``if_then_else``: one branch only, where the loops' ranges decide it."""

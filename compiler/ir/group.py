@@ -2,7 +2,9 @@
 
 At most one call is the anchor (convolution, matrix product, reduction, …). Elementwise calls
 of the anchor's output shape follow it; without an anchor all calls are elementwise or move
-elements. Only the output leaves the kernel.
+elements. A chain has *producers* as well: anchors with elementwise calls of their own, each of
+which only the next one reads, so that its result need never be whole. Only the output leaves
+the kernel.
 """
 
 from __future__ import annotations
@@ -29,15 +31,23 @@ class Group:
     anchor: Call | None
     inputs: tuple[Value, ...]
     output: Var
+    #: the anchors of a chain before ``anchor``, in order
+    producers: tuple[Call, ...] = ()
 
     @staticmethod
-    def of(calls: Iterable[Call], anchor: Call | None = None, output: Var | None = None) -> Group:
+    def of(
+        calls: Iterable[Call],
+        anchor: Call | None = None,
+        output: Var | None = None,
+        producers: Iterable[Call] = (),
+    ) -> Group:
         """The group of some calls; its output is the last call's unless it is named."""
         calls = tuple(calls)
         made = {v for c in calls for v in c.outputs}
         operands = dict.fromkeys(v for c in calls for v in c.operands)
         inputs = tuple(v for v in operands if v not in made and not is_immediate(v))
-        return Group(calls, anchor, inputs, calls[-1].output if output is None else output)
+        output = calls[-1].output if output is None else output
+        return Group(calls, anchor, inputs, output, tuple(producers))
 
     @property
     def source(self) -> str:
@@ -71,21 +81,23 @@ class Group:
             names.update((v, f"v{number}.{i}") for i, v in enumerate(call.outputs))
             types = ", ".join(str(v.type) for v in call.outputs)
             operands = ", ".join(map(name, call.operands))
-            mark = "anchor " if call is self.anchor else ""
+            mark = "anchor " if call is self.anchor else "producer " * (call in self.producers)
             lines.append(f"{mark}{call.op.name}({operands}){attributes(call.op)} : {types}")
         return "\n".join([*lines, f"return {names[self.output]}"])
 
     @cached_property
     def workload(self) -> str:
-        """The anchor alone, with its types: what tuning records speak of; "" without one."""
-        if self.anchor is None:
-            return ""
-        operands, results = (
-            ", ".join(str(v.type) for v in values)
-            for values in (self.anchor.operands, self.anchor.outputs)
-        )
-        return f"{self.anchor.op.name}({operands}){attributes(self.anchor.op)} : {results}"
+        """The anchors alone, with their types: what tuning records speak of; "" without one."""
+        anchors = [] if self.anchor is None else [*self.producers, self.anchor]
+        return " -> ".join(map(_signature, anchors))
 
     def key(self, target_key: str) -> str:
         """Equal for groups that one kernel can serve on one target."""
         return hashlib.sha256(f"{target_key}\n{self.text}".encode()).hexdigest()
+
+
+def _signature(call: Call) -> str:
+    operands, results = (
+        ", ".join(str(v.type) for v in values) for values in (call.operands, call.outputs)
+    )
+    return f"{call.op.name}({operands}){attributes(call.op)} : {results}"

@@ -39,9 +39,14 @@ def without_data(group: Group) -> Group:
     def swap(value: Value) -> Value:
         return value if is_immediate(value) else stand_in.get(value, value)
 
-    calls = tuple(replace(c, operands=tuple(map(swap, c.operands))) for c in group.calls)
-    anchor = None if group.anchor is None else calls[group.calls.index(group.anchor)]
-    return Group(calls, anchor, tuple(map(swap, group.inputs)), group.output)
+    calls = {c: replace(c, operands=tuple(map(swap, c.operands))) for c in group.calls}
+    return Group(
+        tuple(calls.values()),
+        None if group.anchor is None else calls[group.anchor],
+        tuple(map(swap, group.inputs)),
+        group.output,
+        tuple(calls[c] for c in group.producers),
+    )
 
 
 def lower(

@@ -55,10 +55,11 @@ def _passes() -> Any:
 class _Edit:
     """Turns the lowered body into one that knows ``begin``, ``end`` and ``scratch``."""
 
-    def __init__(self, symbol: str) -> None:
+    def __init__(self, symbol: str, begin: Any = None) -> None:
         self.symbol = symbol
         self.parts: dict[str, Any] = {}
-        self.begin, self.end = tirx.Var("begin", "int32"), tirx.Var("end", "int32")
+        self.begin = tirx.Var("begin", "int32") if begin is None else begin
+        self.end = tirx.Var("end", "int32")
         self.scratch = pointer("scratch", "uint8")
         self.extent: int | None = None
         self.used = 0
@@ -127,12 +128,13 @@ def plain_c(func: Any, symbol: str, target: Any) -> PlainFunction:
     """``func`` takes buffers; the result takes pointers, as the module's head shows."""
     func = func.with_attr({"global_symbol": symbol, "tirx.noalias": True, "target": target})
     func = _passes()(tvm.IRModule({symbol: func}))[symbol]
-    edit = _Edit(symbol)
+    buffers = [p for p in func.params if not isinstance(p.ty, tvm.ir.PrimType)]
+    edit = _Edit(symbol, *func.params[len(buffers) :])
     body = edit(func.body)
     if edit.extent is None:
         # nothing is cut: the whole work is step 0 of an axis of extent 1
         body = tirx.IfThenElse(edit.begin < edit.end, body, None)
-    pointers, declared = _by_pointer(func.params)
+    pointers, declared = _by_pointer(buffers)
     params = [*pointers, edit.begin, edit.end, edit.scratch]
     func = tirx.PrimFunc(params, tirx.SeqStmt([*declared, body]), None, func.attrs)
     parts = {

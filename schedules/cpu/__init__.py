@@ -9,6 +9,7 @@ from armlet.compiler.ir.group import Group
 from armlet.targets import Target
 
 from ..template import Template
+from .conv2d_chain import Conv2dChain
 from .conv2d_depthwise import Conv2dDepthwise
 from .conv2d_direct import Conv2dDirect
 from .conv2d_dot import Conv2dDot
@@ -21,6 +22,7 @@ from .pool import Pool
 from .reduction import Reduction
 
 TEMPLATES: tuple[Template, ...] = (
+    Conv2dChain(),
     Conv2dDot(),
     Conv2dDirect(),
     Conv2dWinograd(),

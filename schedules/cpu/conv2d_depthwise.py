@@ -1,127 +1,207 @@
-"""Depthwise convolution on channel-blocked data: a row of ``pixels`` vectors in registers.
+"""Depthwise convolution on channel-blocked data: a tile of ``rows`` x ``columns`` pixels.
 
-Each input vector of a row is loaded once and goes to every pixel of the tile that it belongs
-to; rows outside shorten the loop over the kernel's rows, and taps outside a tile at the left
-or right border are not written at all. So nothing is multiplied by padding.
+Each input vector that a tile needs is loaded once and goes to every pixel that it belongs to,
+so rows of a tile share what they read. Tiles of several rows are written out; a row by itself
+loops over the kernel's rows, which is shorter at the upper and lower border. Taps outside at
+the left and right are not written at all. So nothing is multiplied by padding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from armlet.compiler.ir import Call
 from armlet.compiler.ir.group import Group
 from armlet.compiler.ops.lazy import tirx
 from armlet.targets import Target
 
 from ..emit import pieces
 from ..loops import blocks_of
-from ..template import Config, Template
+from ..template import Config, Template, roofline
 from ..tensor_graph import TensorGraph
-from .window import Window, column_runs, inside_rows, window_of
+from .window import ColumnRun, Window, column_runs, inside_rows, whole_rows, window_of
 
 #: multiply-adds of a tile that are written out
-WRITTEN_OUT = 80
+WRITTEN_OUT = 200
+#: rows of a tile: more share little more
+MOST_ROWS = 4
 
 
 class Conv2dDepthwise(Template):
     name = "conv2d_depthwise"
+    version = 2
 
     def applies(self, group: Group, target: Target) -> bool:
         return group.anchor is not None and group.anchor.op.name == "depthwise_conv2d_blocked"
 
     def default(self, group: Group, target: Target) -> Config:
-        w = window_of(group)
-        widths = self._widths(w, target)
-        return {"pixels": min(widths, key=lambda t: _cycles(w, t, target))}
+        w = window_of(group.anchor)
+        return min(tiles_of(w, target), key=lambda c: row_cycles(w, c, target))
 
     def space(self, group: Group, target: Target) -> Iterable[Config]:
-        return [{"pixels": t} for t in self._widths(window_of(group), target)]
+        return tiles_of(window_of(group.anchor), target)
 
-    @staticmethod
-    def _widths(w: Window, target: Target) -> list[int]:
-        most = min(
-            w.out_width,
-            target.vector_registers - min(w.kernel[1], target.vector_registers // 2) - 2,
-            max(1, WRITTEN_OUT // w.kernel[1]),
-        )
-        return list(range(1, max(1, most) + 1))
+    def estimate(self, group: Group, target: Target, config: Config) -> float:
+        """The tiles' cycles over all rows, and what memory adds."""
+        w = window_of(group.anchor)
+        read = sum(v.type.bytes for v in group.inputs)
+        arithmetic = w.n * w.planes * w.out_height * row_cycles(w, config, target)
+        return roofline(target, arithmetic, read, group.output.type.bytes)
 
     def build(self, graph: TensorGraph, target: Target, config: Config) -> Any:
-        return _Writer(graph, window_of(graph.group), config["pixels"]).write()
-
-
-def _cycles(w: Window, tile: int, target: Target) -> float:
-    """Cycles of a row of the output."""
-    (kh, kw), total = w.kernel, 0.0
-    for _, width, count in pieces(w.out_width, tile):
-        products = width * kw / target.fma_units
-        loads = ((width - 1) * w.strides[1] + 2 * kw) / target.load_units
-        total += count * (kh * (max(products, loads, target.fma_latency) + 3) + 2 * width + 20)
-    return total * (1 + 0.02 * len(column_runs(w, tile)))
-
-
-@dataclass
-class _Writer:
-    graph: TensorGraph
-    window: Window
-    pixels: int
-
-    def write(self) -> Any:
-        w, code = self.window, self.graph.code
-        assert self.graph.group.anchor is not None
-        self.anchor = self.graph.group.anchor
-        self.x, self.w, *self.bias = self.anchor.operands
-        planes = w.n * w.planes
-        blocks, rows = blocks_of(w.out_height, planes)
-        with code.parallel(planes * blocks) as p:
+        call = graph.group.anchor
+        assert call is not None
+        w, code = window_of(call), graph.code
+        writer = DepthwiseRows(graph, call, config)
+        blocks, rows = blocks_of(w.out_height, w.n * w.planes)
+        with code.parallel(w.n * w.planes * blocks) as p:
             plane, first = p // blocks, p % blocks * rows
             count = rows if blocks * rows == w.out_height else tirx.min(rows, w.out_height - first)
-            with code.loop(count, "row") as r:
-                for run in column_runs(w, self.pixels):
-                    with code.loop(run.count, "tile") as t:
-                        self._tile(run, plane, first + r, run.start + t * run.width)
-        return self.graph.function()
+            n, cb = code.index(plane // w.planes), code.index(plane % w.planes)
+            writer.write(n, cb, first, count)
+        return graph.function()
 
-    def _tile(self, run: Any, plane: Any, row: Any, start: Any) -> None:
-        w, code = self.window, self.graph.code
-        n, cb = code.index(plane // w.planes), code.index(plane % w.planes)
-        row, start = code.index(row), code.index(start)
-        acc = code.registers(run.width, w.lanes)
-        for j in range(run.width):
-            with code.vector(w.lanes) as v:
-                begin: Any = tirx.const(0, "float32")
-                for bias in self.bias:
-                    begin = self.graph.read(bias, [0, cb, 0, 0, v])
-                code.store(acc, (j, v), begin)
-        first, size = inside_rows(w, row)
-        with code.loop(size, "r", start=first) as r:
-            self._row(run, acc, (n, cb, row, start), r)
-        for j in range(run.width):
-            with code.vector(w.lanes) as v:
-                self.graph.known[self.anchor.output] = _register(acc, j)
-                self.graph.store(n, cb, row, start + j, v)
-        del self.graph.known[self.anchor.output]
 
-    def _row(self, run: Any, acc: Any, where: tuple[Any, ...], r: Any) -> None:
-        """One row of the kernel: by input column, so that each is loaded once."""
-        w, code = self.window, self.graph.code
-        n, cb, row, start = where
-        h = code.index(row * w.strides[0] + r * w.dilations[0] - w.pads[0])
-        left = code.index(start * w.strides[1] - w.pads[1])
+def tiles_of(w: Window, target: Target) -> list[Config]:
+    """Every tile whose accumulators, weights and one input vector are in registers."""
+    found: list[Config] = []
+    for rows in range(1, max(1, min(MOST_ROWS, len(whole_rows(w)))) + 1):
+        taps = w.kernel[1] * (1 if rows == 1 else w.kernel[0])
+        most = min(
+            (target.vector_registers - 2 - min(taps, target.vector_registers // 2)) // rows,
+            WRITTEN_OUT // (taps * rows),
+            w.out_width,
+        )
+        if rows == 1 or taps <= target.vector_registers // 2:
+            found += [{"rows": rows, "columns": c} for c in range(1, max(most, rows == 1) + 1)]
+    return found
+
+
+def row_cycles(w: Window, config: Config, target: Target) -> float:
+    """Cycles of a row of the output, its input in L1."""
+    (kh, kw), rows, total = w.kernel, config["rows"], 0.0
+    span = kh if rows == 1 else (rows - 1) * w.strides[0] + (kh - 1) * w.dilations[0] + 1
+    for _, width, count in pieces(w.out_width, config["columns"]):
+        products = rows * width * kh * kw
+        loads = span * ((width - 1) * w.strides[1] + (kw - 1) * w.dilations[1] + 1)
+        loads += kh * kw if rows == 1 else 0
+        busy = max(products / target.fma_units, loads / target.load_units)
+        busy = max(busy, target.fma_latency * kh * kw)
+        total += count * (busy + 3 * span + 2 * rows * width + 10) / rows
+    return total * (1 + 0.02 * len(column_runs(w, config["columns"])))
+
+
+class DepthwiseRows:
+    """Writes rows of one block of channels of a depthwise convolution, and what follows it."""
+
+    def __init__(self, graph: TensorGraph, call: Call, config: Config) -> None:
+        self.graph, self.code, self.call = graph, graph.code, call
+        self.window, self.rows = window_of(call), config["rows"]
+        self.runs = column_runs(self.window, config["columns"])
+        self.x, self.w, *self.bias = call.operands
+
+    def write(self, n: Any, cb: Any, first: Any, count: Any) -> None:
+        """The rows from ``first`` on, ``count`` of them."""
+        if self.rows == 1:
+            self._singly(n, cb, first, count)
+            return
+        whole, index = whole_rows(self.window), self.code.index
+        first, end = index(first), index(self.code.simple(first + count))
+        start = first
+        if whole.start:
+            start = index(tirx.min(end, tirx.max(first, whole.start)))
+            self._singly(n, cb, first, start - first)
+        inside = tirx.max(0, tirx.min(end, whole.stop) - start)
+        tiles = index(self.code.simple(inside // self.rows))
+        with self.code.loop(tiles, "rows") as i:
+            row = index(start + i * self.rows)
+            for run, left in self._tiles():
+                _Tile(self, run, n, cb, row, left, self.rows).whole()
+        rest = index(start + tiles * self.rows)
+        self._singly(n, cb, rest, end - rest)
+
+    def _singly(self, n: Any, cb: Any, first: Any, count: Any) -> None:
+        with self.code.loop(self.code.simple(count), "row") as r:
+            row = self.code.index(first + r)
+            for run, left in self._tiles():
+                _Tile(self, run, n, cb, row, left, 1).by_kernel_row()
+
+    def _tiles(self) -> Iterator[tuple[ColumnRun, Any]]:
+        """Each run of tiles in a row, within the loop over them: its first column too."""
+        for run in self.runs:
+            with self.code.loop(run.count, "tile") as t:
+                yield run, self.code.index(run.start + t * run.width)
+
+
+class _Tile:
+    """Writes one register tile: bias, multiply-adds, epilogue."""
+
+    def __init__(
+        self, rows: DepthwiseRows, run: ColumnRun, n: Any, cb: Any, row: Any, start: Any, count: int
+    ) -> None:
+        self.parent, self.graph, self.code, self.window = rows, rows.graph, rows.code, rows.window
+        self.run, self.n, self.cb, self.row, self.start = run, n, cb, row, start
+        self.count = count
+        self.left = self.code.index(start * self.window.strides[1] - self.window.pads[1])
+        self.acc = self.code.registers(count * run.width, self.window.lanes)
+
+    def whole(self) -> None:
+        """All of the kernel written out, by input row."""
+        w = self.window
+        above = self.code.index(self.row * w.strides[0] - w.pads[0])
+        self._begin()
+        for down in range((self.count - 1) * w.strides[0] + (w.kernel[0] - 1) * w.dilations[0] + 1):
+            taps = [(i, r) for i in range(self.count) for r in range(w.kernel[0])]
+            taps = [(i, r) for i, r in taps if i * w.strides[0] + r * w.dilations[0] == down]
+            if taps:
+                self._input_row(self.code.index(above + down), taps)
+        self._end()
+
+    def by_kernel_row(self) -> None:
+        """A loop over the rows of the kernel that are inside."""
+        w = self.window
+        self._begin()
+        first, size = inside_rows(w, self.row)
+        with self.code.loop(size, "r", start=first) as r:
+            h = self.code.index(self.row * w.strides[0] + r * w.dilations[0] - w.pads[0])
+            self._input_row(h, [(0, r)])
+        self._end()
+
+    def _input_row(self, h: Any, taps: list[tuple[int, Any]]) -> None:
+        """What a row of the input adds, by column, so that each vector is loaded once."""
+        w, lanes = self.window, self.window.lanes
         by_column: dict[int, list[tuple[int, int]]] = {}
-        for k, pixels in enumerate(run.taps):
+        for k, pixels in enumerate(self.run.taps):
             for j in pixels:
                 column = j * w.strides[1] + k * w.dilations[1]
                 by_column.setdefault(column, []).append((j, k))
         for column in sorted(by_column):
-            for j, k in by_column[column]:
-                with code.vector(w.lanes) as v:
-                    value = self.graph.read(self.x, [n, cb, h, left + column, v])
-                    weight = self.graph.read(self.w, [cb, r, k, v])
-                    code.store(acc, (j, v), acc[j, v] + value * weight)
+            for (j, k), (i, r) in ((a, b) for a in by_column[column] for b in taps):
+                at = i * self.run.width + j
+                with self.code.vector(lanes) as v:
+                    x = [self.n, self.cb, h, self.left + column, v]
+                    value = self.graph.read(self.parent.x, x)
+                    weight = self.graph.read(self.parent.w, [self.cb, r, k, v])
+                    self.code.store(self.acc, (at, v), self.acc[at, v] + value * weight)
 
+    def _begin(self) -> None:
+        for at in range(self.count * self.run.width):
+            with self.code.vector(self.window.lanes) as v:
+                start: Any = tirx.const(0, "float32")
+                for bias in self.parent.bias:
+                    start = self.graph.read(bias, [0, self.cb, 0, 0, v])
+                self.code.store(self.acc, (at, v), start)
 
-def _register(acc: Any, j: int) -> Any:
-    return lambda *i: acc[j, i[-1]]
+    def _end(self) -> None:
+        """The epilogue, on registers, and the stores."""
+        output = self.parent.call.output
+        for at in range(self.count * self.run.width):
+            i, j = divmod(at, self.run.width)
+            with self.code.vector(self.window.lanes) as v:
+                self.graph.known[output] = self._element(at)
+                self.graph.store(self.n, self.cb, self.row + i, self.start + j, v)
+        del self.graph.known[output]
+
+    def _element(self, at: int) -> Any:
+        return lambda *i: self.acc[at, i[-1]]

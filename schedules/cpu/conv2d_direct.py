@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from armlet.compiler.ir import Call
 from armlet.compiler.ir.group import Group
 from armlet.compiler.ops.lazy import tirx
 from armlet.targets import Target
@@ -21,7 +22,7 @@ from armlet.targets import Target
 from ..emit import ceil_div, pieces
 from ..loops import blocks_of
 from ..space import cuts, divisors, few_cuts, shares_well, thinned
-from ..template import Config, Template, moving
+from ..template import Config, Template, roofline
 from ..tensor_graph import TensorGraph
 from .inorder import conv2d as inorder
 from .register_tile import Tile, best_tile, cycles, tiles
@@ -61,14 +62,13 @@ class Shape:
         return self.chunks * self.ki * self.kernel[0] * self.kernel[1]
 
 
-def shape_of(group: Group) -> Shape:
-    call = group.anchor
-    assert call is not None
+def shape_of(call: Call, may_flatten: bool = True) -> Shape:
+    """The convolution's numbers; a pointwise one's rows may be any cut of its pixels."""
     op: Any = call.op
     n, _, height, width, block = call.operands[0].type.static_shape
     ob, chunks, kh, kw, ki, lanes = call.operands[1].type.static_shape
     _, _, oh, ow, _ = call.output.type.static_shape
-    flat = (kh, kw) == (1, 1) and op.strides == (1, 1) and not any(op.pads)
+    flat = may_flatten and (kh, kw) == (1, 1) and op.strides == (1, 1) and not any(op.pads)
     rows, columns = _flat_rows(oh * ow) if flat else (oh, ow)
     return Shape(
         n, height, width, rows, columns, oh, ow, block, ob, lanes, chunks, ki,
@@ -91,13 +91,15 @@ class Conv2dDirect(Template):
         return group.anchor is not None and group.anchor.op.name == "conv2d_blocked"
 
     def default(self, group: Group, target: Target) -> Config:
-        shape = shape_of(group)
+        assert group.anchor is not None
+        shape = shape_of(group.anchor)
         return self._around(group, target, shape, best_tile(
             target, shape.columns, shape.out_blocks // shape.groups, shape.steps
         ))  # fmt: skip
 
     def space(self, group: Group, target: Target) -> Iterable[Config]:
-        shape = shape_of(group)
+        assert group.anchor is not None
+        shape = shape_of(group.anchor)
         default = self.default(group, target)
         usual = _steps(shape, default)
         per_group = shape.out_blocks // shape.groups
@@ -140,17 +142,20 @@ class Conv2dDirect(Template):
     def estimate(self, group: Group, target: Target, config: Config) -> float:
         """The register tile's cycles over all rows, and what the block's memory adds."""
         assert group.anchor is not None
-        s, tile = shape_of(group), Tile(config["pixels"], config["vectors"])
+        s, tile = shape_of(group.anchor), Tile(config["pixels"], config["vectors"])
         per_row = cycles(tile, target, s.columns, s.out_blocks // s.groups, s.steps)
         weights = group.anchor.operands[1].type.bytes
         # weights beyond L2 are streamed again for each block of rows
         times = 1 if config["by_channels"] else ceil_div(s.rows, config["rows"])
-        streamed = weights * times if weights > target.l2_bytes else 0
-        moved = group.inputs[0].type.bytes + group.output.type.bytes + streamed
-        return max(s.n * s.rows * s.groups * per_row, moving(target, moved))
+        streamed = weights * times if weights > target.l2_bytes else weights
+        read = sum(v.type.bytes for v in group.inputs) - weights + streamed
+        arithmetic = s.n * s.rows * s.groups * per_row
+        return roofline(target, arithmetic, read, group.output.type.bytes)
 
     def build(self, graph: TensorGraph, target: Target, config: Config) -> Any:
-        return _Writer(graph, target, shape_of(graph.group), config).write()
+        call = graph.group.anchor
+        assert call is not None
+        return DirectWriter(graph, target, call, shape_of(call), config).write()
 
 
 def _steps(shape: Shape, config: Config) -> int:
@@ -170,13 +175,13 @@ class _Columns:
     pixels: frozenset[int]
 
 
-class _Writer:
-    def __init__(self, graph: TensorGraph, target: Target, shape: Shape, config: Config) -> None:
+class DirectWriter:
+    def __init__(
+        self, graph: TensorGraph, target: Target, call: Call, shape: Shape, config: Config
+    ) -> None:
         self.graph, self.code, self.shape, self.config = graph, graph.code, shape, config
-        self.target = target
-        assert graph.group.anchor is not None
-        self.anchor = graph.group.anchor
-        self.x, self.w, *self.bias = self.anchor.operands
+        self.target, self.anchor = target, call
+        self.x, self.w, *self.bias = call.operands
         self.runs = self._columns()
         #: whether threads share the tiles of a row
         self.shared = shape.n * shape.rows == 1 and sum(run.count for run in self.runs) > 1
@@ -218,6 +223,13 @@ class _Writer:
         n, first = inside // blocks, inside % blocks * rows
         count = rows if s.rows % rows == 0 else tirx.min(rows, s.rows - first)
         channel = g * (s.out_blocks // s.groups) + channel
+        self.band((n, g, channel), vectors, (first, count), tile if self.shared else None)
+
+    def band(
+        self, where: tuple[Any, Any, Any], vectors: int, rows: tuple[Any, Any], tile: Any = None
+    ) -> None:
+        """``vectors`` blocks of channels of some rows (first, number): all tiles, or one."""
+        (n, g, channel), (first, count) = where, rows
         with self.code.loop(count, "row") as r:
             for run, t in self._each_tile(tile):
                 _Tile(self, run, n, g, channel, vectors, first + r, run.start + t * run.width)
@@ -226,7 +238,7 @@ class _Writer:
         """Within the loop over the tiles of each run, or where the step's own tile is in it."""
         before = 0
         for run in self.runs:
-            if self.shared:
+            if tile is not None:
                 inside = tirx.And(tile >= before, tile < before + run.count)
                 with self.code.when(inside):
                     yield run, tile - before
@@ -261,7 +273,7 @@ class _Tile:
     """Writes one register tile: bias, reduction, epilogue."""
 
     def __init__(
-        self, writer: _Writer, run: _Columns, n: Any, g: Any, channel: Any, vectors: int,
+        self, writer: DirectWriter, run: _Columns, n: Any, g: Any, channel: Any, vectors: int,
         row: Any, start: Any,
     ) -> None:  # fmt: skip
         self.writer, self.code, self.graph = writer, writer.code, writer.graph

@@ -34,12 +34,12 @@ class Pool(Template):
         )
 
     def default(self, group: Group, target: Target) -> Config:
-        w = window_of(group)
+        w = window_of(group.anchor)
         pixels = min(w.out_width, target.vector_registers // 2, max(1, WRITTEN_OUT // w.kernel[1]))
         return {"pixels": pixels}
 
     def build(self, graph: TensorGraph, target: Target, config: Config) -> Any:
-        return _Writer(graph, window_of(graph.group), config["pixels"]).write()
+        return _Writer(graph, window_of(graph.group.anchor), config["pixels"]).write()
 
 
 @dataclass

@@ -7,12 +7,13 @@ write nothing for what lies outside.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from armlet.compiler.ir.group import Group
+from armlet.compiler.ir import Call
 from armlet.compiler.ops.lazy import tirx
 
-from ..emit import pieces
+from ..emit import ceil_div, pieces
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,8 @@ class ColumnRun:
     taps: tuple[tuple[int, ...], ...]
 
 
-def window_of(group: Group) -> Window:
-    """The window of a group whose anchor keeps channels apart."""
-    call = group.anchor
+def window_of(call: Call | None) -> Window:
+    """The window of an anchor that keeps channels apart."""
     assert call is not None
     op: Any = call.op
     n, planes, height, width, *lanes = call.operands[0].type.static_shape
@@ -60,6 +60,7 @@ def window_of(group: Group) -> Window:
     )  # fmt: skip
 
 
+@lru_cache(maxsize=1024)
 def column_runs(w: Window, tile: int) -> list[ColumnRun]:
     """The tiles of a row, alike neighbours together."""
     found: list[ColumnRun] = []
@@ -79,6 +80,14 @@ def _taps(w: Window, start: int, width: int) -> tuple[tuple[int, ...], ...]:
         return 0 <= (start + j) * w.strides[1] + k * w.dilations[1] - w.pads[1] < w.width
 
     return tuple(tuple(j for j in range(width) if inside(j, k)) for k in range(w.kernel[1]))
+
+
+def whole_rows(w: Window) -> range:
+    """The rows of the output whose windows lie between the first and the last row of the input."""
+    reach = (w.kernel[0] - 1) * w.dilations[0]
+    first = ceil_div(w.pads[0], w.strides[0])
+    end = (w.height - 1 - reach + w.pads[0]) // w.strides[0] + 1
+    return range(first, max(first, min(end, w.out_height)))
 
 
 def inside_rows(w: Any, row: Any) -> tuple[Any, Any]:

@@ -52,13 +52,14 @@ class Net:
         return lambda *operands, **attributes: self.call(OPERATORS[name](**attributes), *operands)
 
     def group(self) -> Group:
-        """All calls; the one that does not look at elements one by one is the anchor."""
+        """All calls; the last that does not look at elements one by one is the anchor."""
         anchors = [
             c
             for c in self.builder.bindings
             if c.op.fusion in (Fusion.ANCHOR, Fusion.REDUCE, Fusion.OPAQUE)
         ]
-        return Group.of(self.builder.bindings, anchors[0] if anchors else None)
+        anchor = anchors.pop() if anchors else None
+        return Group.of(self.builder.bindings, anchor, producers=anchors)
 
     def expected(self) -> np.ndarray:
         """The output by NumPy."""

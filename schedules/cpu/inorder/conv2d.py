@@ -6,6 +6,7 @@ are in its body, without the pixels that they would take outside the input.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from armlet.targets import Target
@@ -80,8 +81,8 @@ def reduce(tile: Any, made: tuple[Shape, int], target: Target) -> None:
     weights = Operand(w, w.at([tile.channel, 0, skipped, 0, 0, 0]))
     start = [Operand(b, b.at([0, tile.channel, 0, 0, 0])) for b in bias]
     taps = _SIZE * s.lanes * s.ki * s.kernel[1]
-    line = _SIZE * s.block * s.width
-    plane, line = line * s.height, line * s.dilations[0]
+    # of the array: a chain keeps some rows of the input only
+    plane, line = _SIZE * math.prod(x.shape[2:]), _SIZE * s.block * s.width * s.dilations[0]
     nested = None
     if shape.nested:
         steps = Steps(rows * s.chunks, line, taps)
