@@ -150,8 +150,8 @@ def test_normal_distribution_is_right_and_ends_at_0_and_1(host):
     for x in operands(-7, 7):
         with np.errstate(all="ignore"):
             got, exact = run(x), special.ndtr(x.astype(np.float64))
-        np.testing.assert_allclose(got, exact, rtol=0, atol=1.4e-7)
-    ends = np.array([5.52, 9, 3e38, np.inf], np.float32)
+        np.testing.assert_allclose(got, exact, rtol=0, atol=1.5e-7)
+    ends = np.array([5.6, 9, 3e38, np.inf], np.float32)
     assert (run(ends) == 1).all()
     assert (run(-ends) == 0).all()
 
