@@ -25,6 +25,10 @@ from armlet.compiler.ops.lazy import tirx
 OUTLINED = "armlet.outlined"
 
 
+#: annotation of a loop that LLVM must not unroll
+ROLLED = "rolled"
+
+
 class Array:
     """A row-major buffer: ``array[i, j]`` reads an element.
 
@@ -94,8 +98,14 @@ class Code:
             self._open.pop()
 
     @contextmanager
-    def loop(self, extent: Any, name: str = "i", start: Any = 0, kind: Any = None) -> Iterator[Any]:
-        """``for start <= i < start + extent``; a loop of one step leaves no trace."""
+    def loop(
+        self, extent: Any, name: str = "i", start: Any = 0, kind: Any = None, rolled: bool = False
+    ) -> Iterator[Any]:
+        """``for start <= i < start + extent``; a loop of one step leaves no trace.
+
+        ``rolled`` keeps LLVM from unrolling it: what several steps load it would load once, and
+        hold in registers that a tile needs.
+        """
         kind = tirx.ForKind.SERIAL if kind is None else kind
         if isinstance(extent, int) and extent == 1 and kind == tirx.ForKind.SERIAL:
             yield start
@@ -104,7 +114,8 @@ class Code:
         self._analyzer.bind(var, tvm.ir.Range.from_min_extent(start, extent))
         with self._block() as body:
             yield var
-        self.emit(tirx.For(var, start, extent, kind, sequence(body)))
+        notes = {ROLLED: True} if rolled else None
+        self.emit(tirx.For(var, start, extent, kind, sequence(body), None, notes))
 
     def parallel(self, extent: int) -> Any:
         """The one loop that threads share; it must be the outermost."""

@@ -23,8 +23,10 @@ import tvm
 from tvm import s_tir, tirx
 
 from armlet.compiler.ops import vector_math
-from armlet.schedules.emit import OUTLINED
+from armlet.schedules.emit import OUTLINED, ROLLED
 
+#: more steps than LLVM unrolls
+LARGE = 1 << 16
 #: of every buffer in the scratch arena
 ALIGNMENT = 64
 
@@ -82,9 +84,11 @@ class _Edit:
 
     def _loop(self, stmt: Any, body: Any) -> Any:
         if stmt.kind != tirx.ForKind.PARALLEL:
-            return tirx.For(
-                stmt.loop_var, stmt.min, stmt.extent, stmt.kind, body, None, stmt.annotations
-            )
+            extent = stmt.extent
+            if ROLLED in stmt.annotations:
+                # adds nothing, as begin is never negative; but LLVM cannot know that
+                extent -= (self.begin >> 31) * LARGE
+            return tirx.For(stmt.loop_var, stmt.min, extent, stmt.kind, body, None, {})
         if self.extent is not None:
             raise ValueError("a kernel has one parallel loop only")
         self.extent = int(stmt.extent)

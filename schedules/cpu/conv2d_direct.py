@@ -10,7 +10,7 @@ that reach there. A pointwise convolution has its pixels in one long row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -313,19 +313,23 @@ class _Tile:
                 self._kernel_rows(chunk, 1)
             return
         if s.chunks // per_block:
-            with self.code.loop(s.chunks // per_block, "cb") as cb:
+            rolled = self.writer.target.lane_fma
+            with self.code.loop(s.chunks // per_block, "cb", rolled=rolled) as cb:
                 self._kernel_rows(cb * per_block, per_block)
         if s.chunks % per_block:
             self._kernel_rows(s.chunks // per_block * per_block, s.chunks % per_block)
 
     def _kernel_rows(self, chunk: Any, count: int) -> None:
-        s = self.shape
+        s, rolled = self.shape, self.writer.target.lane_fma
         first, size = (0, 1) if s.flat else inside_rows(s, self.row)
         with (
-            self.code.loop(size, "r", start=first) as r,
-            self.code.loop(s.kernel[1], "s") as k,
+            self.code.loop(size, "r", start=first, rolled=rolled) as r,
+            self.code.loop(s.kernel[1], "s", rolled=rolled) as k,
         ):
-            self._channels(chunk, count, r, k)
+            if rolled and count * s.ki == s.lanes:
+                self._lanes(chunk, r, k)
+            else:
+                self._channels(chunk, count, r, k)
 
     def _channels(self, chunk: Any, count: int, r: Any, k: Any) -> None:
         """The channels of ``count`` chunks; weights of a pointwise kernel lie in one row."""
@@ -341,13 +345,25 @@ class _Tile:
             for u in range(unroll):
                 self._multiply(chunk + c, i * unroll + u, r, k)
 
-    def _multiply(self, chunk: Any, i: Any, r: Any, k: Any) -> None:
+    def _lanes(self, chunk: Any, r: Any, k: Any) -> None:
+        """A block of channels: a vector of each pixel is loaded once, and used lane by lane."""
+        s = self.shape
+        pixels = [self.code.registers(s.lanes) for _ in range(self.run.width)]
+        for j, held in enumerate(pixels):
+            with self.code.vector(s.lanes) as v:
+                self.code.store(held, [v], self._input(j, chunk, v, r, k))
+        for i in range(s.lanes):
+            self._multiply(chunk + i // s.ki, i % s.ki, r, k, [held[[i]] for held in pixels])
+
+    def _multiply(
+        self, chunk: Any, i: Any, r: Any, k: Any, pixels: Sequence[Any] | None = None
+    ) -> None:
         for j, o in self._each():
             with self.code.vector(self.shape.lanes) as v:
                 at = [j * self.vectors + o, v]
                 weight = self.graph.read(self.writer.w, [self.channel + o, chunk, r, k, i, v])
-                product = self._input(j, chunk, i, r, k) * weight
-                self.code.store(self.acc, at, self.acc[at] + product)
+                pixel = pixels[j] if pixels else self._input(j, chunk, i, r, k)
+                self.code.store(self.acc, at, self.acc[at] + pixel * weight)
 
     def _input(self, j: int, chunk: Any, i: Any, r: Any, k: Any) -> Any:
         s = self.shape

@@ -29,12 +29,17 @@ class Tile:
 
 
 def fits(tile: Tile, target: Target) -> bool:
-    """Whether accumulators, one step's vectors and a scalar are all in registers."""
+    """Whether accumulators, one step's vectors and scalars are all in registers."""
     if target.in_order:
         # part of every row's scalars and of the vectors are loaded ahead
         ahead = tile.rows + tile.columns + 3
         return tile.rows * tile.columns + ahead <= target.vector_registers
-    spare = 3 if tile.columns == 1 and target.broadcasts_from_memory else tile.columns + 1
+    spare = tile.columns + 1
+    if tile.columns == 1 and target.broadcasts_from_memory:
+        spare = 3
+    elif target.lane_fma:
+        # a vector of scalars for each row, used lane by lane
+        spare = tile.rows + tile.columns + 1
     return tile.rows * tile.columns + spare < target.vector_registers
 
 
@@ -43,11 +48,12 @@ def step_cycles(tile: Tile, target: Target) -> float:
     if target.in_order:
         return inorder.step_cycles(tile.rows, tile.columns, target)
     products = tile.rows * tile.columns
+    scalars = tile.rows / target.lanes if target.lane_fma else tile.rows
     folded = tile.columns == 1 and target.broadcasts_from_memory
-    decoded = products + tile.columns + tile.rows * (not folded) + 2
+    decoded = products + tile.columns + scalars * (not folded) + 2
     return max(
         products / target.fma_units,
-        FILLS * (tile.rows + tile.columns) / target.load_units,
+        FILLS * (scalars + tile.columns) / target.load_units,
         decoded / target.issue_width,
         target.fma_latency,
     )

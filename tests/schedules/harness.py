@@ -208,7 +208,7 @@ def hot_loops(lines: Sequence[str], mark: str = "vfmadd") -> list[list[str]]:
     at = {line.split(":")[0]: i for i, line in enumerate(lines) if line.startswith(".LBB")}
     found = []
     for end, line in enumerate(lines):
-        jump = re.match(r"\s+j\w+\s+(\.LBB\S+)", line)
+        jump = re.match(r"\s+(?:j|b\.|c?bn?z|tbn?z)\w*\s+(?:.*, )?(\.LBB\S+)", line)
         if not jump or at.get(jump.group(1), end) >= end:
             continue
         start = at[jump.group(1)]
@@ -224,4 +224,5 @@ def hot_loops(lines: Sequence[str], mark: str = "vfmadd") -> list[list[str]]:
 
 def spills(lines: Iterable[str]) -> list[str]:
     """Vector registers that go to the stack or come from it."""
-    return [line for line in lines if re.search(r"[xyz]mm\d+.*\(%rsp|\(%rsp.*[xyz]mm", line)]
+    stack = r"[xyz]mm\d+.*\(%rsp|\(%rsp.*[xyz]mm|\s[sdq]\d+,.*\[(sp|x29)"
+    return [line for line in lines if re.search(stack, line)]
