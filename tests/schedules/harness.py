@@ -224,5 +224,5 @@ def hot_loops(lines: Sequence[str], mark: str = "vfmadd") -> list[list[str]]:
 
 def spills(lines: Iterable[str]) -> list[str]:
     """Vector registers that go to the stack or come from it."""
-    stack = r"[xyz]mm\d+.*\(%rsp|\(%rsp.*[xyz]mm|\s[sdq]\d+,.*\[(sp|x29)"
+    stack = r"[xyz]mm\d+.*\(%rsp|\(%rsp.*[xyz]mm|\s[sdq]\d+,.*\[sp"
     return [line for line in lines if re.search(stack, line)]

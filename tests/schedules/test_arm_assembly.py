@@ -43,10 +43,10 @@ def test_convolution_multiplies_by_lane_in_registers(case):
     hot = max(loops, key=products)
     assert products(hot) >= 48
     # all but a few of the first channel of a picture, which LLVM broadcasts
-    assert sum(".s[" in line for line in hot) >= 0.9 * products(hot)
+    assert sum(".s[" in line for line in hot) >= 0.8 * products(hot)
     assert not [line for loop in loops for line in spills(loop)]
     # the FMA units are what limits the loop: few instructions beside the products
-    assert len(hot) < 1.75 * products(hot)
+    assert len(hot) < 2.3 * products(hot)
 
 
 def test_convolution_by_lanes_of_every_width():
