@@ -23,6 +23,8 @@ from .process import ROOT, Process, Refused
 
 #: source folders that have no say in what armlet compiles
 OTHERS = {"benchmarks", "tests", "docs", "examples"}
+#: of a key
+DIGITS = 20
 
 
 def cache() -> Path:
@@ -36,7 +38,7 @@ def digest(parts: Iterable[bytes | str | Path]) -> str:
             found.update(part.read_bytes())
         else:
             found.update(part.encode() if isinstance(part, str) else part)
-    return found.hexdigest()[:20]
+    return found.hexdigest()[:DIGITS]
 
 
 def finished(folder: Path) -> bool:
@@ -52,7 +54,10 @@ def facts(folder: Path) -> dict[str, float | str]:
 
 
 def fresh(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
+    """Makes the folder, in the place of what it had, and of those of other keys."""
+    stem = folder.name.removesuffix(folder.name.rpartition("-")[2])
+    for old in folder.parent.glob(stem + "[0-9a-f]" * DIGITS):
+        shutil.rmtree(old)
     folder.mkdir(parents=True)
     return folder
 
@@ -71,12 +76,19 @@ def python_of(peer: str) -> Path:
     python = folder / "bin" / "python"
     if not finished(folder):
         venv.create(fresh(folder), with_pip=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*install, *module.PACKAGES], check=True)
+        _install(python, *module.PACKAGES)
         if alone := getattr(module, "STANDALONE", ()):
-            subprocess.run([*install, "--no-deps", *alone], check=True)
+            _install(python, "--no-deps", *alone)
         finish(folder)
     return python
+
+
+def _install(python: Path, *what: str) -> None:
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    done = subprocess.run([*pip, *what], capture_output=True, text=True)
+    if done.returncode:
+        said = done.stderr.strip() or f"status {done.returncode}"
+        raise Refused(f"pip cannot install {' '.join(what)}: {said.splitlines()[-1]}")
 
 
 def _ingredients(peer: str) -> list[str | Path]:

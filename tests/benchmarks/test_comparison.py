@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from armlet.errors import SettingError
-from benchmarks import measure, peak, report
+from benchmarks import measure, peak, report, store
 from benchmarks.__main__ import document
 from benchmarks.subject import subject
 
@@ -69,3 +69,11 @@ def test_a_refusal_is_a_line_and_not_a_figure():
 
 def test_the_peak_is_that_of_vectors():
     assert peak.gflops() > 5
+
+
+def test_a_new_version_takes_the_place_of_the_old(tmp_path):
+    old, other = tmp_path / f"net-armlet-{'0' * 20}", tmp_path / f"net-armlet-x-{'0' * 20}"
+    new = tmp_path / f"net-armlet-{'1' * 20}"
+    for folder in (old, other, new):
+        store.fresh(folder)
+    assert sorted(tmp_path.iterdir()) == [new, other]
