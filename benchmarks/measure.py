@@ -13,7 +13,7 @@ import numpy as np
 
 from armlet import artifact
 
-from . import peak, store
+from . import load, peak, store
 from .process import Process, Refused
 from .subject import Subject
 
@@ -34,15 +34,17 @@ def row(subject: Subject, peers: Sequence[str], threads: Sequence[int], seconds:
             folders[who] = store.converted(who, subject.name, subject.model, subject.feeds)
         except Refused as refusal:
             refused[who] = str(refusal)
-    found: dict[str, Any] = {"model": subject.name, "macs": subject.macs, "threads": {}}
+    found: dict[str, Any] = {"model": subject.name, "macs": subject.macs}
+    found |= {"threads": {}, "disturbance": {}}
     if "armlet" in folders:
         found.update(_artifact(folders["armlet"]))
     if seconds:
         found["peak_gflops"] = peak.gflops()
         for count in threads:
-            results = {who: {"refused": why} for who, why in refused.items()}
-            results |= _compared(subject, folders, count, seconds)
+            results, disturbance = _compared(subject, folders, count, seconds)
+            results |= {who: {"refused": why} for who, why in refused.items()}
             found["threads"][str(count)] = results
+            found["disturbance"][str(count)] = disturbance
     return found
 
 
@@ -60,8 +62,8 @@ def _artifact(folder: Path) -> dict[str, Any]:
 
 def _compared(
     subject: Subject, folders: dict[str, Path], threads: int, seconds: float
-) -> dict[str, dict[str, Any]]:
-    """Every runtime's result by its name: times, memory and error, or why there are none."""
+) -> tuple[dict[str, dict[str, Any]], float]:
+    """By runtime: times, memory and error, or why there are none; and how disturbed it was."""
     results: dict[str, dict[str, Any]] = {}
     with ExitStack() as stack:
         racing: dict[str, Process] = {}
@@ -75,12 +77,15 @@ def _compared(
                 racing[who] = process
             except Refused as refusal:
                 results[who] = {"refused": str(refusal)}
-        for who, rounds in _race(racing, seconds).items():
+        before = load.Sample.of(racing.values())
+        raced = _race(racing, seconds)
+        disturbance = load.Sample.of(racing.values()).disturbance(before)
+        for who, rounds in raced.items():
             results[who]["ms"] = float(np.median(rounds))
             results[who]["rounds_ms"] = rounds
             with racing[who].awake():
                 results[who]["rss_mib"] = racing[who].call("peak_mib")
-    return results
+    return results, disturbance
 
 
 def _error(subject: Subject, process: Process) -> float:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 Row = dict[str, Any]
+#: CPUs of others beyond which a row is marked
+DISTURBED = 0.1
 #: machine, versions of the peers, rows
 Document = dict[str, Any]
 NAMES = {
@@ -137,6 +139,16 @@ def refusals(rows: Sequence[Row]) -> list[str]:
     ]
 
 
+def disturbances(rows: Sequence[Row]) -> list[str]:
+    """One line for each race that did not have the machine for itself."""
+    return [
+        f"- others used {cpus:.0%} of a CPU while {row['model']} ran on {count} threads"
+        for row in rows
+        for count, cpus in row["disturbance"].items()
+        if cpus > DISTURBED
+    ]
+
+
 def markdown(document: Document) -> str:
     """The whole report."""
     rows = document["rows"]
@@ -149,6 +161,6 @@ def markdown(document: Document) -> str:
     for count in counts:
         parts += [f"{count} thread{'s' * (count > 1)}:", times(rows, peers, count, peak)]
     parts.append(sizes(rows, peers, counts))
-    if lines := refusals(rows):
+    if lines := refusals(rows) + disturbances(rows):
         parts.append("\n".join(lines))
     return "\n\n".join(parts)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from armlet.errors import SettingError
-from benchmarks import measure, peak, report, store
+from benchmarks import load, measure, peak, report, store
 from benchmarks.__main__ import document
 from benchmarks.subject import subject
 
@@ -18,7 +20,8 @@ def row(model: str, armlet: float, **peers: float) -> report.Row:
         who: {"ms": ms, "rounds_ms": [ms, 4 * ms, ms]}
         for who, ms in {"armlet": armlet, **peers}.items()
     }
-    return {"model": model, "macs": 10**9, "peak_gflops": 100.0, "threads": {"1": times}}
+    found = {"model": model, "macs": 10**9, "peak_gflops": 100.0}
+    return {**found, "threads": {"1": times}, "disturbance": {"1": 0.5}}
 
 
 def test_a_small_model_is_measured(small_cnn):
@@ -28,6 +31,7 @@ def test_a_small_model_is_measured(small_cnn):
     assert found["code_bytes"] > 0 and found["compile_s"] > 0
     ours = found["threads"]["1"]["armlet"]
     assert ours["error"] < 1e-4 and 0 < ours["ms"] < 1000 and ours["rss_mib"] > 1
+    assert 0 <= found["disturbance"]["1"] < 1000
     assert "| small |" in report.markdown(document({"small": found}))
 
 
@@ -64,6 +68,7 @@ def test_a_refusal_is_a_line_and_not_a_figure():
     one["threads"]["1"]["mnn"] = {"refused": "it crashed"}
     text = report.markdown(document({"a": one}))
     assert "- MNN does not run a: it crashed" in text
+    assert "- others used 50% of a CPU while a ran on 1 threads" in text
     assert "| a | 2.00 | **4.00** |  | 0.50 |" in text
 
 
@@ -77,3 +82,10 @@ def test_a_new_version_takes_the_place_of_the_old(tmp_path):
     for folder in (old, other, new):
         store.fresh(folder)
     assert sorted(tmp_path.iterdir()) == [new, other]
+
+
+def test_work_of_others_is_noticed():
+    before = load.Sample.of([])
+    command = [sys.executable, "-c", "import time; t = time.time()\nwhile time.time() < t + 0.5: 0"]
+    subprocess.run(command, check=True)
+    assert load.Sample.of([]).disturbance(before) > 0.2
