@@ -1,4 +1,4 @@
-"""Tuning records: which config of which template was the fastest for a workload, as measured.
+"""Tuning records: which config of which template is the fastest for a workload, as measured.
 
 A record is a line of JSON with a checksum. Trials are notes of the search; a record with
 ``default``, the seconds of the untuned kernel beside which it was measured once more at the
@@ -49,6 +49,8 @@ class Record:
     failure: str = ""
     #: seconds of the template's default config, measured in turns with this one
     default: float | None = None
+    #: whether it was not surely faster then
+    rejected: bool = False
     date: str = ""
 
     @property
@@ -63,14 +65,14 @@ class Record:
     @property
     def serves(self) -> bool:
         """Whether it won against the default when both were measured in turns."""
-        if self.seconds is None or self.default is None:
+        if self.rejected or self.seconds is None or self.default is None:
             return False
         return self.seconds <= FASTER * self.default
 
     def line(self) -> bytes:
         fields = dataclasses.asdict(self)
         fields["config"] = dict(self.config)
-        text = _canonical({k: v for k, v in fields.items() if v not in (None, "")})
+        text = _canonical({k: v for k, v in fields.items() if v not in (None, "", False)})
         return f'{text[:-1]},"checksum":"{_checksum(text)}"}}\n'.encode()
 
 

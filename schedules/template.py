@@ -40,6 +40,10 @@ class Template:
         """Every config worth measuring."""
         return [self.default(group, target)]
 
+    def features(self, group: Group, target: Target, config: Config) -> dict[str, float]:
+        """What the estimate knows of a config, by names that templates share: for learning."""
+        return {}
+
     def build(self, graph: TensorGraph, target: Target, config: Config) -> Any:
         """The PrimFunc: buffers of the group's inputs, then of its output."""
         raise NotImplementedError

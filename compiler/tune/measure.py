@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,8 +33,8 @@ from . import build, runner
 from .runner import Batch, Begun, Candidate, Done, Wrong
 from .tasks import Point
 
-#: seconds that a build may take, and a runner be silent
-BUILD_PATIENCE, RUN_PATIENCE = 60.0, 10.0
+#: seconds that a build may take, and a runner be silent: long, as machines may be busy
+BUILD_PATIENCE, RUN_PATIENCE = 120.0, 120.0
 #: characters of a reason that a record keeps
 REASON = 200
 
@@ -98,7 +99,8 @@ class Runner:
         if self._process is None:
             path = os.pathsep.join(p for p in sys.path if p)
             self._process = subprocess.Popen(
-                [sys.executable, "-m", runner.__name__],
+                # not -m: what it sends would be of module __main__
+                [sys.executable, "-c", f"from {runner.__name__} import main; main()"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
@@ -152,6 +154,8 @@ class Runner:
         except (OSError, EOFError):
             status = process.wait()
             self.close()
+            if status == -signal.SIGPROF:
+                return left[running], ("timeout", f"it ran for {batch.patience:.0f} s")
             how = f"signal {-status}" if status < 0 else f"exit status {status}"
             return left[running], ("crash", f"the process ended by {how}")
 

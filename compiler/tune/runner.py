@@ -1,10 +1,11 @@
-"""The process that runs candidates: ``python -m armlet.compiler.tune.runner``.
+"""The process that runs candidates; ``main`` is all that it does.
 
 A request is a batch of candidates. Each is first checked: its answer on random data against
 the operators' NumPy evaluation, and that it writes nowhere else. Then the right ones race:
 they run in turns, and one that is surely slower than the best does not go on. Before every
 run the process says which candidate it is about to run, so that whoever waits knows which one
-crashed or hangs.
+crashed. One that uses too much processor time ends the process by SIGPROF; time on the clock
+would say nothing on a busy machine.
 
 Constant operands have copies that take turns, more than L2 holds, as the weights of a whole
 model do not stay in the cache either.
@@ -35,6 +36,7 @@ TURN, MOST = 1e-3, 0.1
 TURNS, SURE = 9, 2
 #: times the best that is surely slower
 SLOWER = 1.15
+PATIENCE = 10.0
 #: bytes that copies of constants fill, and the most copies
 FILL, COPIES = 4 << 20, 64
 ALIGNMENT, GUARD = 64, 4096
@@ -66,6 +68,8 @@ class Batch:
     #: seconds to beat, and whether what is surely slower is given up
     best: float = math.inf
     races: bool = True
+    #: seconds of processor time that a run may take
+    patience: float = PATIENCE
     turns: int = TURNS
     most: float = MOST
 
@@ -162,18 +166,24 @@ class _Runner:
         for number, candidate in enumerate(batch.candidates):
             data = self._data(batch.workloads[candidate.workload])
             function = getattr(library, f"call_{candidate.index}")
-            send(self.answers, Begun(number))
+            self._begin(number, batch)
             reason = self._check(function, candidate, data)
             if reason:
                 send(self.answers, Wrong(number, reason))
             else:
                 right.append((number, candidate, data, function))
         times = self._race(right, batch)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         send(self.answers, Done([times.get(n, []) for n in range(len(batch.candidates))]))
+
+    def _begin(self, number: int, batch: Batch) -> None:
+        send(self.answers, Begun(number))
+        signal.setitimer(signal.ITIMER_PROF, batch.patience)
 
     def _data(self, workload: Workload) -> _Data:
         key = f"{workload.group.text}{workload.constants}"
         if key not in self.data:
+            signal.setitimer(signal.ITIMER_PROF, 0)
             send(self.answers, Begun(-1))
             if len(self.data) > 3:
                 self.data.clear()
@@ -206,7 +216,7 @@ class _Runner:
                     continue
                 if turn > SURE and sum(mine) * calls[number] > batch.most:
                     continue
-                send(self.answers, Begun(number))
+                self._begin(number, batch)
                 seconds = self._turn(function, candidate, data, calls.get(number, 1))
                 if turn == 0:  # caches and clock warm up
                     calls[number] = max(1, int(TURN / max(seconds, 1e-9)))
@@ -236,7 +246,3 @@ def main() -> None:
         except EOFError:
             return
         runner.run(batch)
-
-
-if __name__ == "__main__":
-    main()

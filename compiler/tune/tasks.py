@@ -7,13 +7,15 @@ own, so that the search chooses the algorithm along with its knobs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from armlet.compiler.build import SELECT, prepare
 from armlet.compiler.ir import Builder, Call, Const, Module
 from armlet.compiler.ir.group import Group
-from armlet.compiler.ops import Fusion, Op
+from armlet.compiler.ir.parser import parse_function
+from armlet.compiler.ops import OPERATORS, Fusion, Op
 from armlet.compiler.records import Record, Records
 from armlet.compiler.select.choose import choose
 from armlet.compiler.select.form import Form
@@ -26,7 +28,7 @@ from armlet.targets import Target
 from .runner import Workload
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Point:
     """One way to make the kernel of a workload; ``record`` says how and has no seconds yet."""
 
@@ -82,6 +84,26 @@ def workload_of(call: Call, form: Form) -> Workload:
         i for i in range(len(types)) if i >= given or isinstance(call.operands[i], Const)
     )
     return Workload(Group.of([made], made), constants)
+
+
+def group_of(workload: str) -> Group:
+    """The group that a record's workload describes."""
+    head, _, result = workload.rpartition(" : ")
+    name, _, rest = head.partition("(")
+    operands, _, attributes = rest.partition(")")
+    types = re.findall(r"\w+\[[^\]]*\]", operands)
+    results = re.findall(r"\w+\[[^\]]*\]", result)
+    params = ", ".join(f"%p{i}: {t}" for i, t in enumerate(types))
+    read = ", ".join(f"%p{i}" for i in range(len(types)))
+    made = ", ".join(f"%y{i}" for i in range(len(results)))
+    shown = result if len(results) == 1 else f"({result})"
+    function = parse_function(
+        f"def record({params}) -> {shown} {{\n"
+        f"  {made} = {name}({read}){attributes} : {result}\n  return {made}\n}}\n",
+        OPERATORS,
+    )
+    (call,) = function.bindings
+    return Group.of([call], call)
 
 
 def tasks_of(module: Module, target: Target) -> list[Task]:

@@ -25,7 +25,7 @@ from ..space import cuts, divisors, few_cuts, shares_well, thinned
 from ..template import Config, Template, roofline
 from ..tensor_graph import TensorGraph
 from .inorder import conv2d as inorder
-from .register_tile import Tile, best_tile, cycles, tiles
+from .register_tile import Tile, best_tile, cycles, tile_features, tiles
 from .window import inside_rows
 
 #: rows that are too few to share among threads
@@ -151,6 +151,19 @@ class Conv2dDirect(Template):
         read = sum(v.type.bytes for v in group.inputs) - weights + streamed
         arithmetic = s.n * s.rows * s.groups * per_row
         return roofline(target, arithmetic, read, group.output.type.bytes)
+
+    def features(self, group: Group, target: Target, config: Config) -> dict[str, float]:
+        assert group.anchor is not None
+        s, tile = shape_of(group.anchor), Tile(config["pixels"], config["vectors"])
+        rows_of_input = (config["rows"] - 1) * s.strides[0] + s.kernel[0]
+        return {
+            **tile_features(tile, target, s.columns, s.out_blocks // s.groups, s.steps),
+            "written_out": config["pixels"] * config["vectors"] * config["unroll"],
+            "block_of_l1": 4 * rows_of_input * s.width * s.chunks * s.ki / target.l1_bytes,
+            "block_of_l2": 4 * rows_of_input * s.width * s.chunks * s.ki / target.l2_bytes,
+            "weights_of_l2": group.anchor.operands[1].type.bytes / target.l2_bytes,
+            "steps": _steps(s, config),
+        }
 
     def build(self, graph: TensorGraph, target: Target, config: Config) -> Any:
         call = graph.group.anchor

@@ -26,7 +26,7 @@ from ..emit import Array, ceil_div, pieces, unravel
 from ..loops import blocks_of, powers
 from ..template import Config, Template
 from ..tensor_graph import TensorGraph
-from .register_tile import Tile, multiply_add, step_cycles, tiles
+from .register_tile import Tile, multiply_add, step_cycles, tile_features, tiles
 
 #: tiles that are too few to share among threads
 FEW_TILES = 16
@@ -106,6 +106,18 @@ class MatMul(Template):
 
     def estimate(self, group: Group, target: Target, config: Config) -> float:
         return cycles(product_of(group, target), target, config)
+
+    def features(self, group: Group, target: Target, config: Config) -> dict[str, float]:
+        p, tile = product_of(group, target), Tile(config["rows"], config["vectors"])
+        depth = min(config["depth"], p.depth)
+        columns = config["groups"] * config["vectors"] * p.lanes
+        return {
+            **tile_features(tile, target, p.rows, p.vectors, depth),
+            "stretches": ceil_div(p.depth, depth),
+            "block_of_l2": 4 * config["block"] * depth / target.l2_bytes,
+            "columns_of_l2": 4 * columns * depth / target.l2_bytes,
+            "weights_of_l2": 4 * p.depth * p.columns / target.l2_bytes,
+        }
 
     def build(self, graph: TensorGraph, target: Target, config: Config) -> Any:
         return _Writer(graph, product_of(graph.group, target), config).write()

@@ -13,7 +13,7 @@ from typing import Any
 
 from armlet.targets import Target
 
-from ..emit import Array, Code, pieces
+from ..emit import Array, Code, ceil_div, pieces
 from .inorder import tile as inorder
 
 #: loads that a load really costs, as lines that come from L2 need the same port
@@ -87,6 +87,27 @@ def cycles(tile: Tile, target: Target, rows: int, columns: int, steps: int) -> f
 
 def best_tile(target: Target, rows: int, columns: int, steps: int) -> Tile:
     return min(tiles(target, rows, columns), key=lambda t: cycles(t, target, rows, columns, steps))
+
+
+def tile_features(
+    tile: Tile, target: Target, rows: int, columns: int, steps: int
+) -> dict[str, float]:
+    """What makes a tile fast or slow, as figures that a model can learn from."""
+    products = tile.rows * tile.columns
+    height, width = ceil_div(rows, tile.rows), ceil_div(columns, tile.columns)
+    return {
+        "accumulators": products,
+        "registers": (products + tile.columns + 1) / target.vector_registers,
+        "loads_per_product": (tile.rows + tile.columns) / products,
+        "chains": products / (target.fma_units * target.fma_latency),
+        "step_cycles_per_product": step_cycles(tile, target) / products,
+        "panel_of_l1": 4 * target.lanes * tile.columns * steps / target.l1_bytes,
+        "rows_of_l1": 4 * tile.rows * steps / target.l1_bytes,
+        "rows_filled": rows / (height * tile.rows),
+        "columns_filled": columns / (width * tile.columns),
+        "tiles": height * width,
+        "depth": steps,
+    }
 
 
 def multiply_add(

@@ -1,0 +1,282 @@
+"""Tunes the tasks of a model: shares the trials, keeps records, and judges at the end.
+
+Each round goes to the task that promises to save the most of the model's time: its share of it
+times the gain that its search expects. The end comes when that sums up to less than ``ENOUGH``,
+or with the budget. Then each form's best is measured in turns with its default, and only what
+is surely faster serves. Every record is on the disk before the next is made, so a tuner that is
+killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from armlet.compiler.records import FASTER, Record, Records, append, read
+from armlet.targets import NAMED, Target
+
+from .features import features, matrix
+from .measure import Meter
+from .ranker import Samples
+from .runner import Workload
+from .search import Search
+from .tasks import Point, Task, group_of, points_of
+
+#: candidates that are built and raced together
+BATCH = 8
+#: the share of the model's time that is not worth another round
+ENOUGH = 0.01
+#: turns of the last comparison, and the share of them that the better one must win
+JUDGING, WON = 15, 2 / 3
+#: seconds of a candidate in the last comparison
+JUDGED = 0.5
+#: trials of other workloads that teach the model
+TAUGHT = 4000
+
+
+@dataclass
+class Job:
+    """A task and its search."""
+
+    task: Task
+    points: list[Point]
+    search: Search
+    trials: int = 0
+    #: (trials of all tasks, seconds of the best) whenever it changed
+    curve: list[tuple[int, float]] = field(default_factory=list)
+    #: seconds with and without tuning, measured in turns at the end
+    verdict: tuple[float, float] | None = None
+
+    @property
+    def default_seconds(self) -> float:
+        """Of what is used without tuning; the best known where that cannot be measured."""
+        found = self.search.seconds.get(0, math.inf)
+        return found if math.isfinite(found) else self.best_seconds
+
+    @property
+    def best_seconds(self) -> float:
+        best = self.search.best
+        return math.inf if best is None else self.search.seconds[best]
+
+    @property
+    def failures(self) -> int:
+        return sum(math.isinf(s) for s in self.search.seconds.values())
+
+
+@dataclass(frozen=True)
+class Update:
+    """How far tuning is: after every batch."""
+
+    job: Job
+    trials: int
+    #: share of the model's time that the next rounds are expected to save
+    gain: float
+    #: what has been saved of the time of all tasks
+    saved: float
+    seconds: float
+    judging: bool = False
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Trials and seconds that may be spent; None: as many as promise a gain."""
+
+    trials: int | None = None
+    seconds: float | None = None
+
+
+class Tuner:
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        target: Target,
+        meter: Meter,
+        output: Path,
+        *,
+        seed: int = 0,
+        observe: Callable[[Update], None] = lambda update: None,
+    ) -> None:
+        self.target, self.meter, self.output, self.observe = target, meter, output, observe
+        known = Records(r for r in [*Records.of(target), *read(output)])
+        names, others = _taught(known, target)
+        self.jobs = [self._job(t, known, names, others, seed) for t in tasks]
+        self.trials = 0
+        self._begun = time.monotonic()
+
+    def _job(
+        self,
+        task: Task,
+        known: Records,
+        names: Sequence[str],
+        others: dict[str, list[tuple[dict[str, float], float]]],
+        seed: int,
+    ) -> Job:
+        points = task.points(self.target)
+        rows = [features(p, self.target) for p in points]
+        names = sorted({*names, *(n for row in rows for n in row)})
+        own = {w.group.workload for w in task.workloads}
+        taught = [
+            _samples(found, names) for workload, found in others.items() if workload not in own
+        ]
+        estimates = np.exp2([row["estimate"] for row in rows])
+        search = Search(matrix(rows, names), estimates, len(task.workloads), taught, seed)
+        job = Job(task, points, search)
+        place = {p.record.identity: i for i, p in enumerate(points)}
+        for record in (r for w in own for r in known.at(w, self.target)):
+            if record.identity in place:
+                search.tell(place[record.identity], record.seconds)
+        return job
+
+    # -- the search -----------------------------------------------------------------------------
+
+    def run(self, budget: Budget = Budget()) -> list[Job]:
+        """The jobs, searched and judged."""
+        self._begun = time.monotonic()
+        for job in self.jobs:
+            fresh = [i for i in range(len(job.task.workloads)) if i not in job.search.seconds]
+            if fresh:
+                self._round(job, fresh)
+        while self._may_go_on(budget):
+            job = max(self.jobs, key=self._promise)
+            if sum(map(self._promise, self.jobs)) < ENOUGH:
+                break
+            self._round(job, job.search.propose(self._batch(budget)))
+        for job in self.jobs:
+            self._judge(job)
+            self.observe(self._update(job, judging=True))
+        return self.jobs
+
+    def _batch(self, budget: Budget) -> int:
+        return BATCH if budget.trials is None else min(BATCH, budget.trials - self.trials)
+
+    def _may_go_on(self, budget: Budget) -> bool:
+        if all(job.search.done for job in self.jobs):
+            return False
+        if budget.trials is not None and self.trials >= budget.trials:
+            return False
+        return budget.seconds is None or time.monotonic() - self._begun < budget.seconds
+
+    def _promise(self, job: Job) -> float:
+        """The share of the model's time that the next round of a task may save."""
+        total = sum(
+            j.task.count * j.best_seconds for j in self.jobs if math.isfinite(j.best_seconds)
+        )
+        if job.search.done:
+            return 0.0
+        if math.isinf(job.best_seconds):
+            return 1.0
+        share = job.task.count * job.best_seconds / total
+        return share * job.search.expected_gain(BATCH)
+
+    def _round(self, job: Job, chosen: Sequence[int]) -> None:
+        points = [job.points[i] for i in chosen]
+        best = job.best_seconds
+        for index, record in zip(chosen, self.meter.measure(points, best=best), strict=True):
+            append(self.output, record)
+            job.search.tell(index, record.seconds)
+        self.trials += len(chosen)
+        job.trials += len(chosen)
+        if job.best_seconds < best or not job.curve:
+            job.curve.append((self.trials, job.best_seconds))
+        self.observe(self._update(job))
+
+    def _update(self, job: Job, judging: bool = False) -> Update:
+        known = [j for j in self.jobs if math.isfinite(j.best_seconds)]
+        before = sum(j.task.count * j.default_seconds for j in known)
+        after = sum(j.task.count * j.best_seconds for j in known)
+        return Update(
+            job, self.trials, 0.0 if judging else sum(map(self._promise, self.jobs)),
+            1 - after / before if before else 0.0, time.monotonic() - self._begun, judging,
+        )  # fmt: skip
+
+    # -- the verdict ----------------------------------------------------------------------------
+
+    def _judge(self, job: Job) -> None:
+        """Every form's best in turns with its default; the records say who won."""
+        rivals = list(self._rivals(job))
+        points = list(dict.fromkeys(p for pair in rivals for p in pair))
+        found = self.meter.times(points, turns=JUDGING, most=JUDGED, races=False)
+        times = {p.record.identity: t for p, (_, t) in zip(points, found)}
+        records = {p.record.identity: r for p, (r, _) in zip(points, found)}
+        winners: dict[Workload, float] = {}
+        for default, best in rivals:
+            usual = records[default.record.identity]
+            made = records[best.record.identity]
+            won = best is not default and _surely_faster(
+                times[best.record.identity], times[default.record.identity]
+            )
+            if best is not default:
+                verdict = replace(made, default=usual.seconds, rejected=not won)
+                append(self.output, verdict)
+            append(self.output, replace(usual, default=usual.seconds))
+            seconds = made.seconds if won else usual.seconds
+            winners[default.workload] = math.inf if seconds is None else seconds
+        untuned = records[job.points[0].record.identity].seconds
+        if untuned is not None:
+            job.verdict = (min(winners.values()), untuned)
+
+    def _rivals(self, job: Job) -> Iterator[tuple[Point, Point]]:
+        """Each form's default and the best that was found for it."""
+        for default in job.points[: len(job.task.workloads)]:
+            of_form = {
+                i: s
+                for i, s in job.search.seconds.items()
+                if job.points[i].workload == default.workload and math.isfinite(s)
+            }
+            best = min(of_form, key=of_form.__getitem__, default=None)
+            yield default, default if best is None else job.points[best]
+
+
+def _surely_faster(times: Sequence[float], default: Sequence[float]) -> bool:
+    """Whether it took less in most turns, and clearly less in the median one."""
+    if not times or not default:
+        return bool(times)
+    ratios = np.array(times) / np.array(default)[: len(times)]
+    return bool(np.median(ratios) <= FASTER and (ratios < 1).mean() >= WON)
+
+
+# -- what earlier records teach -------------------------------------------------------------------
+
+
+def _taught(
+    known: Records, target: Target
+) -> tuple[list[str], dict[str, list[tuple[dict[str, float], float]]]]:
+    """Features and seconds of the trials of the target's family, by workload."""
+    targets = {t.fingerprint: t for t in (*NAMED.values(), target) if t.family == target.family}
+    usable = [r for r in known if r.target in targets and (r.seconds or r.failure)][-TAUGHT:]
+    by_workload: dict[tuple[str, str], list[Record]] = {}
+    for record in usable:
+        by_workload.setdefault(record.place, []).append(record)
+    found: dict[str, list[tuple[dict[str, float], float]]] = {}
+    names: set[str] = set()
+    for (fingerprint, workload), records in by_workload.items():
+        rows = list(_rows(workload, records, targets[fingerprint]))
+        names.update(n for row, _ in rows for n in row)
+        if rows:
+            key = workload if fingerprint == target.fingerprint else f"{fingerprint} {workload}"
+            found[key] = rows
+    return sorted(names), found
+
+
+def _rows(
+    workload: str, records: Sequence[Record], target: Target
+) -> Iterator[tuple[dict[str, float], float]]:
+    """Of the records whose templates still have such points."""
+    try:
+        points = {p.record.identity: p for p in points_of(Workload(group_of(workload), ()), target)}
+    except (SyntaxError, ValueError, KeyError):  # an operator that has changed
+        return
+    for record in records:
+        if record.identity in points:
+            yield features(points[record.identity], target), record.seconds or math.inf
+
+
+def _samples(found: Sequence[tuple[dict[str, float], float]], names: Sequence[str]) -> Samples:
+    rows, seconds = [row for row, _ in found], np.array([s for _, s in found])
+    estimates = np.log(2) * np.array([row["estimate"] for row in rows])
+    return Samples(matrix(rows, names), estimates, seconds)
