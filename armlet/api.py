@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,17 @@ from armlet.compiler.dump import Dump
 from armlet.compiler.ir import Module
 from armlet.compiler.link import selftest
 from armlet.compiler.link.linker import link
-from armlet.compiler.records import Records
+from armlet.compiler.records import Records, user_file
+from armlet.compiler.tune.measure import Meter
+from armlet.compiler.tune.ranker import require_xgboost
+from armlet.compiler.tune.tasks import tasks_of
+from armlet.compiler.tune.tuner import Budget, Job, Tuner, Update
 from armlet.emulated import EmulatedModel
-from armlet.errors import InputError, ModelShapeError, OutputError
+from armlet.errors import InputError, ModelShapeError, OutputError, TargetError
 from armlet.frontends import Problem, Report, Shapes
 from armlet.manifest import manifest
 from armlet.reference import Arrays, reference_of
-from armlet.targets import Target, is_native
+from armlet.targets import Target, cpu_flags, is_native
 from armlet.targets import target as target_of
 from armlet.verify import Model, verify
 
@@ -105,6 +110,39 @@ def compile(
     _check_data(module, data or {})
     made = build(module, chosen, progress, Dump(Path(dump)) if dump else None, records)
     return finish(made, data, tolerance, progress)
+
+
+def tune(
+    model: Module | PathLike,
+    target: str | Target = "host",
+    *,
+    shapes: Shapes | None = None,
+    trials: int | None = None,
+    seconds: float | None = None,
+    records: PathLike | None = None,
+    executor: Executor | None = None,
+    observe: Callable[[Update], None] = lambda update: None,
+) -> list[Job]:
+    """Measures ways to compute the model's operators; ``compile`` uses what is found.
+
+    ``trials`` and ``seconds`` limit the search, which else ends when it promises no more.
+    ``records`` is the file to add to, the user's own for the target if it is not given.
+    ``executor`` builds kernels: any of ``concurrent.futures``, such as a cluster's. ``observe``
+    is called after every batch. Raises what ``load`` raises, ``TargetError`` where kernels of
+    the target cannot run here, and ``MissingPackageError`` without xgboost.
+    """
+    require_xgboost()
+    chosen = target if isinstance(target, Target) else target_of(target)
+    if not (is_native(chosen) and cpu_flags().issuperset(chosen.features)):
+        raise TargetError(
+            f"kernels for {chosen} cannot be measured on this machine",
+            way_out="tune on a machine of that kind, and bring its records: armlet tune log merge",
+        )
+    module = model if isinstance(model, Module) else load(model, shapes)
+    output = Path(records) if records is not None else user_file(chosen)
+    with Meter(chosen, executor) as meter:
+        tuner = Tuner(tasks_of(module, chosen), chosen, meter, output, observe=observe)
+        return tuner.run(Budget(trials, seconds))
 
 
 def finish(

@@ -28,6 +28,7 @@ from .inspect import inspect
 from .profile import profile
 from .run import run
 from .selftest import selftest
+from .tune import app as tune
 
 VERBS = (check, compile, run, bench, profile, diff, inspect, selftest, doctor)
 
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 for verb in VERBS:
     app.command()(verb)
+app.add_typer(tune)
 
 
 def _version(wanted: bool) -> None:

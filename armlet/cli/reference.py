@@ -70,6 +70,14 @@ def _option(parameter: Any) -> tuple[str, str]:
     return text, (parameter.help or "") + (f" Default: {shown}." if known else "")
 
 
+def _commands(path: str, group: Any) -> Iterator[tuple[str, Any]]:
+    """Every command below ``group``, with what one types."""
+    for name, command in group.commands.items():
+        yield f"{path} {name}", command
+        if hasattr(command, "commands"):
+            yield from _commands(f"{path} {name}", command)
+
+
 def cli_page() -> str:
     """Every verb with its options."""
     from armlet.cli import app
@@ -80,10 +88,11 @@ def cli_page() -> str:
         f"# Command line\n\n{group.help}\n\nExit status: 0 done, 1 the answer is no, 2 an error, "
         "130 interrupted. Errors and progress go to standard error, results to standard output.\n",
     ]
-    for name, command in group.commands.items():
+    for name, command in _commands("armlet", group):
         rows = [_option(p) for p in command.params if "--help" not in p.opts]
-        parts.append(f"\n## armlet {name}\n\n{inspect.cleandoc(command.help)}\n\n")
-        parts.append(_table(("", "meaning"), rows))
+        parts.append(f"\n## {name}\n\n{inspect.cleandoc(command.help)}\n")
+        if rows:
+            parts.append("\n" + _table(("", "meaning"), rows))
     return "".join(parts)
 
 
