@@ -196,6 +196,7 @@ class _Runner:
         data.out.array.reshape(-1).view("uint8")[...] = 0xFF
         function(data.first, 0, candidate.extent, ctypes.c_void_p(scratch.address))
         if not (scratch.whole and data.out.whole):
+            data.out.behind[:] = 0xFF
             return "it writes beyond its buffers"
         got, want = data.out.array, data.right
         if got.dtype.kind != "f":

@@ -18,6 +18,10 @@ from .ranker import Ranker, Samples
 EXPLORE = 0.15
 #: error of a predicted log time before any is known
 DOUBT = 0.3
+#: predictions whose errors tell how much to doubt the next
+RECENT = 16
+#: measured points below which times are the estimate's, scaled
+FEW = 4
 #: draws of what the next batch may give
 DRAWS = 256
 
@@ -86,7 +90,8 @@ class Search:
             for i, s in self.seconds.items()
             if math.isfinite(s) and math.isfinite(self._predicted.get(i, math.nan))
         ]
-        doubt = float(np.sqrt(np.mean(np.square([DOUBT, *errors]))))
+        recent = errors[-RECENT:] if len(errors) >= FEW else [*errors, DOUBT]
+        doubt = float(np.sqrt(np.mean(np.square(recent))))
         means = self._log_times(likely)
         draws = self._random.normal(means, doubt, (DRAWS, len(likely))).min(1)
         return float(np.mean(np.maximum(0.0, 1 - np.exp(draws - math.log(self.seconds[best])))))
@@ -106,9 +111,11 @@ class Search:
     def _log_times(self, points: Sequence[int]) -> np.ndarray:
         """Predicted logarithms of seconds: scores, scaled as those that were measured say."""
         known = [i for i, s in self.seconds.items() if math.isfinite(s)]
-        if len(known) < 4:
+        if not known:
             return np.full(len(points), math.nan)
         x, y = self._scores[known], np.log([self.seconds[i] for i in known])
+        if len(known) < FEW:
+            return self.estimates[points] + (y - self.estimates[known]).mean()
         slope, offset = np.polyfit(x, y, 1) if np.ptp(x) > 1e-9 else (0.0, y.mean())
         return np.minimum(0.0, slope) * self._scores[points] + (
             offset if slope < 0 else float(y.mean())
