@@ -25,7 +25,7 @@ import numpy as np
 from armlet.compiler.lower import worker
 from armlet.compiler.lower.kernel import Kernel
 from armlet.compiler.records import Record, now
-from armlet.errors import ArmletError, OutputError
+from armlet.errors import ArmletError, ExecutionError, OutputError
 from armlet.settings import JOBS
 from armlet.targets import Target
 
@@ -35,6 +35,8 @@ from .tasks import Point
 
 #: seconds that a build may take, and a runner be silent: long, as machines may be busy
 BUILD_PATIENCE, RUN_PATIENCE = 120.0, 120.0
+#: times that a runner may end by itself before it is an error
+STARTS = 2
 #: characters of a reason that a record keeps
 REASON = 200
 
@@ -120,32 +122,43 @@ class Runner:
         """Measures a batch; one that crashes or hangs is left out and the rest measured again."""
         race = _Race()
         left = list(range(len(batch.candidates)))
+        idle = 0
         while left:
             part = replace(batch, candidates=tuple(batch.candidates[i] for i in left))
             culprit, failure = self._attempt(part, left, race)
-            if culprit is None:
+            if not failure[0]:
                 break
-            race.failures[culprit] = failure
+            if culprit is not None:
+                race.failures[culprit] = failure
+            elif (idle := idle + 1) > STARTS:
+                raise ExecutionError(
+                    f"the process that measures ends before it runs anything: {failure[1]}",
+                    way_out="see what it prints above",
+                )
             left = [i for i in left if i not in race.failures]
         return race
 
     def _attempt(
         self, batch: Batch, left: Sequence[int], race: _Race
     ) -> tuple[int | None, tuple[str, str]]:
-        """The candidate that ended the runner, if one did, and how."""
+        """What ended the runner, if anything did, and the candidate that ran then."""
         process = self._started()
         assert process.stdin and process.stdout
-        running = 0
+        running: int | None = None
+
+        def ended(kind: str, reason: str) -> tuple[int | None, tuple[str, str]]:
+            self.close()
+            return None if running is None else left[running], (kind, reason)
+
         try:
             worker.send(process.stdin, batch)  # type: ignore[arg-type]
             while True:
                 ready, _, _ = select.select([process.stdout], [], [], RUN_PATIENCE)
                 if not ready:
-                    self.close()
-                    return left[running], ("timeout", f"no answer within {RUN_PATIENCE:.0f} s")
+                    return ended("timeout", f"no answer within {RUN_PATIENCE:.0f} s")
                 event = worker.receive(process.stdout)  # type: ignore[arg-type]
                 if isinstance(event, Begun):
-                    running = max(event.candidate, 0)
+                    running = event.candidate if event.candidate >= 0 else None
                 elif isinstance(event, Wrong):
                     race.failures[left[event.candidate]] = ("wrong", event.reason)
                 elif isinstance(event, Done):
@@ -153,11 +166,10 @@ class Runner:
                     return None, ("", "")
         except (OSError, EOFError):
             status = process.wait()
-            self.close()
             if status == -signal.SIGPROF:
-                return left[running], ("timeout", f"it ran for {batch.patience:.0f} s")
+                return ended("timeout", f"it ran for {batch.patience:.0f} s")
             how = f"signal {-status}" if status < 0 else f"exit status {status}"
-            return left[running], ("crash", f"the process ended by {how}")
+            return ended("crash", f"the process ended by {how}")
 
 
 class Meter:
