@@ -146,7 +146,7 @@ def diff(
         {place: _summary(known) for place, known in _places(_read([path])).items()}
         for path in (first, second)
     ]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for place in dict.fromkeys([*sides[0], *sides[1]]):
         a, b = ((s[place]["seconds"] or s[place]["default_seconds"]) if place in s else None
                 for s in sides)  # fmt: skip
