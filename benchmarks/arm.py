@@ -16,6 +16,7 @@ import argparse
 import importlib
 import json
 import os
+import struct
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from rich.table import Table
 
 from armlet import api, emulator
 from armlet.compiler.link import toolchain
+from armlet.compiler.link.elf import Elf
 from armlet.compiler.link.runtime import HEADER, compiled_once
 from armlet.targets import Target, target
 
@@ -67,8 +69,16 @@ class Simulator:
         """The estimate of the last lap."""
         return self.armsim.estimate(command, self.core.name, roi=True, hot=max(hot, 1))
 
+    def learn(self, artifact: Path) -> None:
+        """Looks up all instructions of an artifact."""
+        elf = Elf(artifact.read_bytes())
+        text = elf.section(".text")
+        assert text is not None
+        words = struct.unpack_from(f"<{text.size // 4}I", elf.data, text.offset)
+        self.armsim.Dictionary().learn(words)
+
     def laps(self, command: list[str]) -> tuple[list[int], str]:
-        """Cycles of every lap, once ``whole`` has seen the instructions; and what was printed."""
+        """Cycles of every lap, and what was printed, of a program that has been learnt."""
         with tempfile.NamedTemporaryFile("w", suffix=".model") as file:
             file.write(self.armsim.model_text(self.core, self.armsim.Dictionary().texts))
             file.flush()
@@ -114,8 +124,8 @@ def layers(
         laps, printed = simulator.laps([*command, str(first), str(count)])
         rows = printed.splitlines()[first : first + count]
         for i, (row, cycles) in enumerate(zip(rows, laps[-count:], strict=True), first):
-            _, macs, _, operators = manifest["task_rows"][i]
-            yield Layer(*row.split("\t"), operators, cycles, macs / per_cycle)
+            task = dict(zip(manifest["task_columns"], manifest["task_rows"][i]))
+            yield Layer(*row.split("\t"), task["operators"], cycles, task["macs"] / per_cycle)
 
 
 def measure(model: str, simulator: Simulator, per_layer: bool, hot: int) -> Row:
@@ -124,12 +134,16 @@ def measure(model: str, simulator: Simulator, per_layer: bool, hot: int) -> Row:
         path, manifest = compiled(model, chosen, Path(folder))
         command = [str(driver(chosen)), str(path)]
         per_cycle = chosen.lanes * chosen.fma_units
-        found = simulator.whole([*command, "0", "0"], hot)
-        if hot:
-            simulator.armsim.report(found, hot)
-        row = Row(model, simulator.core.name, found.cycles, manifest["macs"] / per_cycle)
+        row = Row(model, simulator.core.name, 0, manifest["macs"] / per_cycle)
+        if hot or not per_layer:
+            found = simulator.whole([*command, "0", "0"], hot)
+            row.cycles = found.cycles
+            if hot:
+                simulator.armsim.report(found, hot)
         if per_layer:
+            simulator.learn(path)
             row.layers = list(layers(simulator, command, manifest, per_cycle))
+            row.cycles = sum(layer.cycles for layer in row.layers)
         return row
 
 
