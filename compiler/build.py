@@ -14,7 +14,7 @@ from armlet.compiler.dump import Dump, groups_text
 from armlet.compiler.ir import Call, Function, Module, print_function, verify
 from armlet.compiler.ir.group import Group
 from armlet.compiler.lower.compile import lower
-from armlet.compiler.passes import form_views, pipeline
+from armlet.compiler.passes import compose_arrangements, form_views, pipeline
 from armlet.compiler.passes.chain import chain
 from armlet.compiler.passes.fuse import fuse
 from armlet.compiler.plan.plan import Plan
@@ -84,7 +84,11 @@ def prepare(
     known = Records.of(target) if records is None else records
     stages: list[tuple[str, Function]] = []
     selection = (SELECT, lambda f: select(f, target, known))
-    todo = [*pipeline.CANONICALIZE, selection, ("form_views", form_views.run)]
+    finish = [
+        ("compose_arrangements", compose_arrangements.run),
+        ("form_views", form_views.run),
+    ]
+    todo = [*pipeline.CANONICALIZE, selection, *finish]
 
     def observe(name: str, function: Function) -> None:
         stages.append((name, function))

@@ -14,6 +14,7 @@ from armlet.compiler.ir import Function, parse_function
 
 from . import (
     activation,
+    arrange,
     binary,
     blocked,
     elementwise,
@@ -31,7 +32,7 @@ from . import (
 from .registry import OPERATORS, Fusion, Layout, Op, Sample, op
 
 __all__ = [
-    "OPERATORS", "Fusion", "Layout", "Op", "Sample", "activation", "binary", "blocked",
+    "OPERATORS", "Fusion", "Layout", "Op", "Sample", "activation", "arrange", "binary", "blocked",
     "elementwise", "gather", "matmul", "nn", "normalize", "op", "parse", "pool", "reduce", "resize",
     "shape", "views", "winograd",
 ]  # fmt: skip

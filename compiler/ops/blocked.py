@@ -254,6 +254,7 @@ class ConcatBlocked(Op):
 
 
 def expect_blocked(op: Op, x: TensorType, channels: int) -> None:
+    """``TypeError`` unless ``x`` holds so many channels in blocks."""
     expect_rank(op, x, 5)
     held, block = x.shape[1], x.shape[4]
     check(

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from armlet.compiler.ir import Call, Const, Value
 from armlet.compiler.ops import Fusion, Op
+from armlet.compiler.ops.arrange import ArrangeBlocked
 from armlet.compiler.ops.blocked import ConcatBlocked, blocked_form
+from armlet.compiler.ops.gather import Gather
 from armlet.compiler.ops.matmul import MatMulPacked, pack_matrix
 from armlet.compiler.ops.shape import Concat
 from armlet.targets import Target
@@ -82,4 +86,20 @@ def _matmul(call: Call, target: Target) -> list[Form]:
     return [Form(MatMulPacked(columns), (ROW_MAJOR,), ROW_MAJOR, (packed,))]
 
 
-_MAKERS: dict[str, Callable[[Call, Target], list[Form]]] = {"conv2d": conv2d, "matmul": _matmul}
+def _gather(call: Call, target: Target) -> list[Form]:
+    """Channels that are known are arranged on blocked data."""
+    x, indices = call.operands
+    op, lanes = call.op, target.lanes
+    assert isinstance(op, Gather)
+    known = isinstance(indices, Const) and indices.data.ndim == 1 and np.all(indices.data >= 0)
+    if x.type.rank != 4 or op.axis % 4 != 1 or not known:
+        return []
+    assert isinstance(indices, Const)
+    channels, block = channels_of(x.type), block_of(indices.data.size, lanes)
+    arrange = ArrangeBlocked((channels,), tuple(map(int, indices.data)), block)
+    return [Form(arrange, (block_of(channels, lanes),), block), row_major(call)]
+
+
+_MAKERS: dict[str, Callable[[Call, Target], list[Form]]] = {
+    "conv2d": conv2d, "gather": _gather, "matmul": _matmul,
+}  # fmt: skip

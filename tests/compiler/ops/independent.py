@@ -42,6 +42,12 @@ def concat_blocked(op: Any, *blocked: np.ndarray) -> Answer:
     return np.concatenate(parts, axis=1), lambda y: unblocked(y, sum(op.channels))
 
 
+def arrange_blocked(op: Any, *blocked: np.ndarray) -> Answer:
+    channels = [c for x, n in zip(blocked, op.channels) for c in np.moveaxis(unblocked(x, n), 1, 0)]
+    plain = np.stack([channels[i] for i in op.order], axis=1)
+    return plain, lambda y: unblocked(y, len(op.order))
+
+
 def _conv(op: Any, group: int, *operands: np.ndarray) -> np.ndarray:
     attributes = {"strides": op.strides, "pads": op.pads, "dilations": op.dilations}
     return _run(Node("Conv", {**attributes, "group": group}), operands)
@@ -93,6 +99,7 @@ ANSWERS: dict[str, Callable[..., Answer]] = {
         pack_channels,
         unpack_channels,
         concat_blocked,
+        arrange_blocked,
         conv2d_blocked,
         conv2d_winograd,
         depthwise_conv2d_blocked,
