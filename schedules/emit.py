@@ -200,6 +200,12 @@ class Code:
         self.emit(tirx.Bind(var, value))
         return var
 
+    def named_vector(self, value: Any) -> Any:
+        """A name for a value that is a vector already, written without ``vector``."""
+        var = tirx.Var(self._name("x"), value.expr_ty())
+        self.emit(tirx.Bind(var, value))
+        return var
+
     def bind(self, value: Any) -> Any:
         """A register for a value that the next store uses more than once.
 

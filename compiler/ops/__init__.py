@@ -15,6 +15,7 @@ from armlet.compiler.ir import Function, parse_function
 from . import (
     activation,
     arrange,
+    attention,
     binary,
     blocked,
     elementwise,
@@ -32,9 +33,9 @@ from . import (
 from .registry import OPERATORS, Fusion, Layout, Op, Sample, op
 
 __all__ = [
-    "OPERATORS", "Fusion", "Layout", "Op", "Sample", "activation", "arrange", "binary", "blocked",
-    "elementwise", "gather", "matmul", "nn", "normalize", "op", "parse", "pool", "reduce", "resize",
-    "shape", "views", "winograd",
+    "OPERATORS", "Fusion", "Layout", "Op", "Sample", "activation", "arrange", "attention", "binary",
+    "blocked", "elementwise", "gather", "matmul", "nn", "normalize", "op", "parse", "pool",
+    "reduce", "resize", "shape", "views", "winograd",
 ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from armlet.targets import Target
 
 from ..template import Template
 from .arrange import Arrange
+from .attention import AttentionTemplate
 from .conv2d_chain import Conv2dChain
 from .conv2d_depthwise import Conv2dDepthwise
 from .conv2d_direct import Conv2dDirect
@@ -30,6 +31,7 @@ TEMPLATES: tuple[Template, ...] = (
     Conv2dDepthwise(),
     Conv2dPlain(),
     MatMul(),
+    AttentionTemplate(),
     Pool(),
     Arrange(),
     Reduction(),

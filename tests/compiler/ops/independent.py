@@ -92,6 +92,20 @@ def matmul_packed(op: Any, x: np.ndarray, w: np.ndarray, *bias: np.ndarray) -> A
     return y + bias[0][: op.columns] if bias else y, _all
 
 
+def attention(op: Any, *operands: np.ndarray) -> Answer:
+    """One score at a time."""
+    q, k, v, *mask = (x.astype(np.float64) for x in operands)
+    b, s, h, _ = q.shape
+    t = k.shape[1]
+    added = np.broadcast_to(mask[0] if mask else 0.0, (b, h, s, t))
+    y = np.empty((b, s, h, v.shape[3]))
+    for n, i, m in np.ndindex(b, s, h):
+        scores = np.array([op.scale * q[n, i, m].dot(k[n, j, m]) for j in range(t)])
+        weights = np.exp(scores + added[n, m, i] - (scores + added[n, m, i]).max())
+        y[n, i, m] = (weights / weights.sum()) @ v[n, :, m]
+    return y.astype(operands[0].dtype), _all
+
+
 ANSWERS: dict[str, Callable[..., Answer]] = {
     f.__name__: f
     for f in (
@@ -104,6 +118,7 @@ ANSWERS: dict[str, Callable[..., Answer]] = {
         conv2d_winograd,
         depthwise_conv2d_blocked,
         matmul_packed,
+        attention,
     )
 }
 
