@@ -64,6 +64,8 @@ class TensorGraph:
         self.simplifies = False
         #: the places that were read or stored since this was cleared, if they are simplified
         self.places: list[Any] = []
+        #: the call of an epilogue that puts each element somewhere else
+        self._placing = next((c for c in group.calls[1:] if c.op.name == "depth_to_space"), None)
         self._may_bind = True
         self._readers = Counter(v for c in group.calls for v in set(c.operands))
         self._stages: dict[Call, tuple[dict[Any, Value], Sequence[Any]]] = {}
@@ -104,10 +106,19 @@ class TensorGraph:
         return element
 
     def store(self, *indices: Any) -> None:
-        """Stores the element of the output at ``indices``, as the group's calls say."""
-        out = self.arrays[self._sink]
-        value = self.read(self._sink, indices).astype(stored(self._sink.type.dtype))
-        self.code.store_at(out, self._place(out, indices), value)
+        """Stores the element of the output at ``indices``, as the group's calls say.
+
+        With an anchor, ``indices`` are those of its output.
+        """
+        out, call = self.arrays[self._sink], self._placing
+        places = indices
+        if call is not None and self.group.anchor is not None and self._sink is self.group.output:
+            (x,), op = call.operands, call.op
+            element = self.read(x, indices)
+            self.known[call.output] = lambda *_: element
+            places = op.place(indices, x.type)  # type: ignore[attr-defined]
+        value = self.read(self._sink, places).astype(stored(self._sink.type.dtype))
+        self.code.store_at(out, self._place(out, places), value)
 
     @contextmanager
     def into(self, value: Value, array: Array) -> Iterator[None]:

@@ -427,6 +427,16 @@ class DepthToSpace(Op):
         shape = (n, depth, height * b, width * b, *lanes)
         return te.compute(shape, lambda *i: element(*i), name="depth_to_space")
 
+    def place(self, indices: Sequence[Any], x: TensorType) -> list[Any]:
+        """Where an element of ``x`` goes."""
+        (n, channel, h, w, *lane), b = indices, self.blocksize
+        depth = x.static_shape[1] // (b * b)
+        inner = depth if self.mode == "DCR" else b * b
+        corner, c = channel // inner, channel % inner
+        if self.mode == "CRD":
+            corner, c = c, corner
+        return [n, c, h * b + corner // b, w * b + corner % b, *lane]
+
     def evaluate(self, x: np.ndarray) -> Any:
         (n, channels, h, w, *lanes), b = x.shape, self.blocksize
         depth = channels // (b * b)

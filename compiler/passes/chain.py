@@ -64,7 +64,7 @@ def _follower(group: Group, function: Function, group_of: dict[Call, Group]) -> 
 
 def _fits(group: Group) -> bool:
     """Whether the kernel is a convolution that can be part of a chain."""
-    if group.anchor is None:
+    if group.anchor is None or group.anchor.output.type.shape != group.output.type.shape:
         return False
     op: Any = group.anchor.op
     if op.name == "conv2d_blocked":

@@ -10,6 +10,8 @@ the sink of a group of its own; it joins the group of its readers when
        elementwise or injective call  into a group without anchor,
        anchor, reduction, opaque call into a group where elementwise calls of its own shape
                                       follow it (they become its epilogue),
+       convolution on blocked data    as well if one of them is a depth_to_space: it stores
+                                      its elements where that puts them,
        elementwise call               into an epilogue, of whose shape it is,
        elementwise call               into a reduction that reads each element once
                                       (it becomes its prologue), and
@@ -103,8 +105,8 @@ def _repeats(call: Call, group: _Open) -> bool:
     )
 
 
-def _follows_anchor(call: Call, function: Function) -> bool:
-    """Whether the call could be in the epilogue of an anchor before it."""
+def _anchor_before(call: Call, function: Function) -> Call | None:
+    """The anchor in whose epilogue the elementwise call could be."""
     while fusion_of(call) is Fusion.ELEMENTWISE:
         shape = call.output.type.shape
         producers = [
@@ -112,20 +114,22 @@ def _follows_anchor(call: Call, function: Function) -> bool:
             for v in call.operands
             if v in function.producers and function.has_single_reader(v) and v.type.shape == shape
         ]
-        if any(fusion_of(p) in ANCHORS for p in producers):
-            return True
+        anchor = next((p for p in producers if fusion_of(p) in ANCHORS), None)
+        if anchor is not None:
+            return anchor
         call = next((p for p in producers if fusion_of(p) is Fusion.ELEMENTWISE), call)
         if call not in producers:
-            return False
-    return False
+            return None
+    return None
 
 
 def _legal(call: Call, group: _Open, function: Function) -> bool:
     kind = fusion_of(call)
     if kind in ANCHORS:
-        return group.anchor is None and _has_epilogue(call, group)
+        return group.anchor is None and _has_epilogue(call, group, call)
     if group.anchor is None:
-        if _follows_anchor(call, function) and not _has_epilogue(call, group):
+        anchor = _anchor_before(call, function)
+        if anchor is not None and not _has_epilogue(call, group, anchor):
             return False  # it is better off there, and the anchor's output is stored anyway
         free = kind is Fusion.VIEW or call.op.name in FREE
         return free or (kind in INLINED and not _repeats(call, group))
@@ -135,16 +139,19 @@ def _legal(call: Call, group: _Open, function: Function) -> bool:
     return not any(before) and not _repeats(call, group) and _is_beside(call, group)
 
 
-def _has_epilogue(call: Call, group: _Open) -> bool:
+def _has_epilogue(call: Call, group: _Open, anchor: Call) -> bool:
     """Whether the group's calls can follow an anchor, or what follows it, element by element."""
     after = group.after(call)
-    shape = call.output.type.shape
-    return all(
-        fusion_of(c) is Fusion.ELEMENTWISE and c.output.type.shape == shape
-        if c in after
-        else c not in group.repeated and _is_beside(c, group)
-        for c in group.calls
-    )
+    shapes = [call.output.type.shape]
+    for c in reversed(group.calls):
+        if c not in after:
+            if c in group.repeated or not _is_beside(c, group):
+                return False
+        elif anchor.op.name == "conv2d_blocked" and c.op.name == "depth_to_space":
+            shapes.append(c.output.type.shape)
+        elif fusion_of(c) is not Fusion.ELEMENTWISE or c.output.type.shape != shapes[-1]:
+            return False
+    return len(shapes) <= 2 and group.sink.output.type.shape == shapes[-1]
 
 
 def _is_beside(call: Call, group: _Open) -> bool:

@@ -122,6 +122,19 @@ def test_direct_convolution_in_groups():
     )
 
 
+@pytest.mark.parametrize("mode", ["DCR", "CRD"])
+def test_direct_convolution_stores_where_depth_to_space_says(mode):
+    cases = []
+    for channels, kernel in ((16, (1, 1)), (24, (3, 3))):
+        case = direct(channels, 128, (3, 9), kernel)
+        shuffled = case.net.depth_to_space(
+            case.net.builder.bindings[-1].output, blocksize=2, mode=mode
+        )
+        case.net.add(case.net.relu(shuffled), case.net.x(*shuffled.type.shape))
+        cases.append(Case(f"{case.label} {mode}", case.net, 32))
+    check(cases, "conv2d_direct")
+
+
 def test_depthwise_convolution_of_every_width():
     check([depthwise(17, (3, w)) for w in range(1, 34)], "conv2d_depthwise")
 

@@ -202,3 +202,18 @@ def main(%x: f32[1,1,8,8,4], %y: f32[1,1,4,4,4]) -> f32[1,1,8,8,4] {
 }
 """.replace("NEAREST", NEAREST)
     ) == ["u+c+r"]
+
+
+def test_a_convolution_stores_where_depth_to_space_puts_its_pixels():
+    head = """\
+const $w : f32[4,1,1,1,4,4] = random(1)
+const $t : f32[1,1,1,1,4] = random(2)
+def main(%x: f32[1,1,3,3,4]) -> f32[1,1,6,6,4] {
+  %c = conv2d_blocked(%x, $w) {in_channels=4, out_channels=16} : f32[1,4,3,3,4]  # "l"
+  %r = relu(%c) : f32[1,4,3,3,4]  # "l"
+  %d = depth_to_space(%r) {blocksize=2} : f32[1,1,6,6,4]  # "l"
+  %a = add(%d, $t) : f32[1,1,6,6,4]  # "l"
+  return %a
+}
+"""
+    assert groups_of(head) == ["c+r+d+a"]
