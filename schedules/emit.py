@@ -227,11 +227,11 @@ class Code:
         self.named.clear()
         self.emit(tirx.BufferStore(array.buffer, tirx.convert(value), [place]))
 
-    def prefetch(self, array: Array, indices: Sequence[Any]) -> None:
-        """Asks for the cache line of an element, which may lie beyond the array, in L2."""
+    def prefetch(self, array: Array, indices: Sequence[Any], level: int = 2) -> None:
+        """Asks for the cache line of an element, which may lie beyond the array, in L2 or L1."""
         place = tirx.address_of(array[indices])
-        read, level, data = (tirx.const(n, "int32") for n in (0, 2, 1))
-        call = tirx.call_llvm_intrin("void", "llvm.prefetch.p0", place, read, level, data)
+        read, locality, data = (tirx.const(n, "int32") for n in (0, 4 - level, 1))
+        call = tirx.call_llvm_intrin("void", "llvm.prefetch.p0", place, read, locality, data)
         self.emit(tirx.Evaluate(call))
 
     def function(self, parameters: Sequence[Array]) -> Any:

@@ -28,6 +28,8 @@ from .inorder import conv2d as inorder
 from .register_tile import Tile, best_tile, cycles, tile_features, tiles
 from .window import inside_rows
 
+#: bytes that come into a cache together
+LINE = 64
 #: rows that are too few to share among threads
 FEW_ROWS = 8
 
@@ -361,12 +363,25 @@ class _Tile:
     def _lanes(self, chunk: Any, r: Any, k: Any) -> None:
         """A block of channels: a vector of each pixel is loaded once, and used lane by lane."""
         s = self.shape
+        if s.flat and self.writer.x in self.graph.arrays:
+            self._fetch_next(chunk)
         pixels = [self.code.registers(s.lanes) for _ in range(self.run.width)]
         for j, held in enumerate(pixels):
             with self.code.vector(s.lanes) as v:
                 self.code.store(held, [v], self._input(j, chunk, v, r, k))
         for i in range(s.lanes):
             self._multiply(chunk + i // s.ki, i % s.ki, r, k, [held[[i]] for held in pixels])
+
+    def _fetch_next(self, chunk: Any) -> None:
+        """Asks for these channels of the pixels that follow in the row.
+
+        There is a stream of addresses for each block of channels: too many for hardware to follow.
+        """
+        s = self.shape
+        block = self.g * (s.chunks * s.ki // s.block) + chunk * s.ki // s.block
+        for j in range(0, self.run.width, LINE // (4 * s.block)):
+            where = [self.n, block, *self.pixel(self.run.width + j), 0]
+            self.code.prefetch(self.graph.arrays[self.writer.x], where, level=1)
 
     def _multiply(
         self, chunk: Any, i: Any, r: Any, k: Any, pixels: Sequence[Any] | None = None

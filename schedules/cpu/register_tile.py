@@ -73,12 +73,16 @@ def cycles(tile: Tile, target: Target, rows: int, columns: int, steps: int) -> f
     # vectors that do not stay in L1 from tile to tile come from L2, at a vector a cycle at best
     panel = 4 * target.lanes * tile.columns * steps
     fetched = 0.7 * tile.columns if panel > target.l1_bytes // 2 else 0.0
+    wide = 4 * rows * steps > target.l1_bytes // 2
     if target.in_order:
         fetched = 0.0  # loads are far enough ahead
     for _, width, count in pieces(columns, tile.columns):
         for _, height, times in pieces(rows, tile.rows):
             stored = 2 * width * height + (60 if target.in_order else 20)
             step = step_cycles(Tile(height, width), target) + fetched
+            if wide and target.lane_fma and not target.in_order:
+                # scalars come from L2 for each group of columns, as whole vectors
+                step += 0.25 * height / target.lanes
             total += count * times * (steps * step + stored)
             variants += 1
     # code of several variants costs compile time and instruction cache
