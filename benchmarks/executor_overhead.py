@@ -2,7 +2,9 @@
 
     python benchmarks/executor_overhead.py [threads ...]
 
-With more than one thread every task is shared by all of them: the time is a barrier's.
+With more than one thread every task is shared by all of them: the time is a barrier's, from
+waking the workers to seeing them done. It is measured with workers that spin while they wait,
+as they do by default, and with workers that sleep at once.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from armlet.compiler.plan.plan import Location, Plan, Space, Task, Tensor
 from armlet.targets import target
 
 TASKS = 1000
+#: how workers wait, and the option that says so
+WAITING = {"spinning": 0, "asleep": -1}
 SOURCE = "void armlet_k_nothing(float *x, float *y, int begin, int end, void *scratch) {}\n"
 
 
@@ -42,17 +46,20 @@ def plan(folder: Path) -> Plan:
 
 
 def main() -> None:
-    print(f"{'threads':>7} {'min ns':>8} {'median':>8} {'p90':>8}")
+    print(f"{'threads':>7} {'waiting':>8} {'min ns':>8} {'median':>8} {'p90':>8}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = folder / "nothing.so"
         made = plan(folder)
         link(made, target=target("linux-x86_64"), manifest={}, selftest=None, output=path)
         for threads in [int(a) for a in sys.argv[1:]] or [1, 2]:
-            with artifact.open(path, threads=threads) as model:
-                ns = model.benchmark(seconds=1).seconds / TASKS * 1e9
-            low, middle, high = np.percentile(ns, [0, 50, 90])
-            print(f"{threads:7} {low:8.0f} {middle:8.0f} {high:8.0f}")
+            for waiting, spin_us in WAITING.items():
+                if threads == 1 and spin_us:
+                    continue
+                with artifact.open(path, threads=threads, spin_us=spin_us) as model:
+                    ns = model.benchmark(seconds=1).seconds / TASKS * 1e9
+                low, middle, high = np.percentile(ns, [0, 50, 90])
+                print(f"{threads:7} {waiting:>8} {low:8.0f} {middle:8.0f} {high:8.0f}")
 
 
 if __name__ == "__main__":
