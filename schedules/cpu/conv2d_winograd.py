@@ -14,6 +14,7 @@ No padded copy is made: tiles that touch the border take zeros for what lies out
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,8 @@ from armlet.targets import Target
 from ..emit import Array, pieces, unravel
 from ..template import Config, Template
 from ..tensor_graph import TensorGraph
+from .inorder import tile as inorder
+from .inorder.multiply import Operand, Steps, multiply
 from .register_tile import Tile, multiply_add
 from .winograd_model import Shape, candidates, cycles, default, shape_of
 from .winograd_transform import Lines, Vector, transform_input, transform_output
@@ -31,6 +34,8 @@ from .winograd_transform import Lines, Vector, transform_input, transform_output
 #: bytes after which addresses meet in the same set of a first-level cache
 ALIASED = 4096
 LINE = 64
+#: bytes of a number
+_FLOAT = 4
 
 
 class Conv2dWinograd(Template):
@@ -49,7 +54,7 @@ class Conv2dWinograd(Template):
         return cycles(shape_of(group), target, config)
 
     def build(self, graph: TensorGraph, target: Target, config: Config) -> Any:
-        return _Writer(graph, shape_of(graph.group), config).write()
+        return _Writer(graph, target, shape_of(graph.group), config).write()
 
 
 def _stride(elements: int) -> int:
@@ -59,8 +64,9 @@ def _stride(elements: int) -> int:
 
 
 class _Writer:
-    def __init__(self, graph: TensorGraph, shape: Shape, config: Config) -> None:
+    def __init__(self, graph: TensorGraph, target: Target, shape: Shape, config: Config) -> None:
         self.graph, self.code, self.shape, self.config = graph, graph.code, shape, config
+        self.target = target
         assert graph.group.anchor is not None
         self.anchor = graph.group.anchor
         self.x, self.u, *self.bias = self.anchor.operands
@@ -186,7 +192,9 @@ class _Writer:
     def _multiply(self, channel: Any, tiles: int) -> None:
         """The matrix products of all places."""
         code, rows = self.code, pieces(tiles, self.config["rows"])
-        with code.outlined(), code.loop(self.shape.edge**2, "place") as place:
+        # assembly has registers of its own
+        apart = nullcontext() if self.target.in_order else code.outlined()
+        with apart, code.loop(self.shape.edge**2, "place") as place:
             for start, columns, count in pieces(self.config["blocks"], self.config["vectors"]):
                 with code.loop(count, "o") as o:
                     for first, height, times in rows:
@@ -195,10 +203,36 @@ class _Writer:
                             self._tile(channel, corner, Tile(height, columns))
 
     def _tile(self, channel: Any, corner: Sequence[Any], tile: Tile) -> None:
-        """One register tile: over blocks of input channels, channels of the block."""
+        """One register tile, and where its products go."""
         s, code = self.shape, self.code
         place, block, first = map(code.index, corner)
         acc = code.registers(tile.rows, tile.columns, s.lanes)
+        self._reduce(acc, tile, channel + block, (place, first))
+        for j in range(tile.rows):
+            for o in range(tile.columns):
+                with code.vector(s.lanes) as v:
+                    at = ((block + o) * self.most + first + j) * s.lanes + v
+                    code.store(self.products, (place, at), acc[j, o, v])
+
+    def _reduce(self, acc: Array, tile: Tile, channel: Any, at: Sequence[Any]) -> None:
+        """Over blocks of input channels, channels of the block."""
+        s, code, (place, first) = self.shape, self.code, at
+        pixel = _FLOAT * s.block
+        rows = tuple(j * pixel for j in range(tile.rows))
+        body = inorder.Shape(
+            tile.columns, rows, (inorder.Tap(0, tuple(range(tile.rows))),), s.block
+        )
+        aligned = s.channels % s.block == 0 and s.lanes == 4
+        if self.target.in_order and aligned and inorder.fits(body, self.target):
+            u = self.graph.arrays[self.u]
+            multiply(
+                code, self.target, body, acc,
+                Operand(self.inputs, self.inputs.at([place, first * s.block])),
+                Operand(u, u.at([place, channel, 0, 0])),
+                _FLOAT * s.channels * s.lanes,
+                Steps(s.in_blocks, self.most * pixel, _FLOAT * s.block * s.lanes),
+            )  # fmt: skip
+            return
         for j in range(tile.rows):
             for o in range(tile.columns):
                 with code.vector(s.lanes) as v:
@@ -207,13 +241,11 @@ class _Writer:
         for start, blocks, size in ((0, whole, s.block), (whole, 1, rest)):
             if not blocks or not size:
                 continue
-            with code.loop(blocks, "cb") as cb, code.loop(size, "k") as k:
-                self._step(acc, tile, channel + block, (place, start + cb, first), k)
-        for j in range(tile.rows):
-            for o in range(tile.columns):
-                with code.vector(s.lanes) as v:
-                    at = ((block + o) * self.most + first + j) * s.lanes + v
-                    code.store(self.products, (place, at), acc[j, o, v])
+            # channels written out are loaded as one vector, if lanes of it can be factors
+            written = size if self.target.lane_fma else 1
+            with code.loop(blocks, "cb") as cb, code.loop(size // written, "k") as k:
+                for i in range(written):
+                    self._step(acc, tile, channel, (place, start + cb, first), k * written + i)
 
     def _step(self, acc: Array, tile: Tile, channel: Any, at: Sequence[Any], k: Any) -> None:
         s = self.shape

@@ -14,6 +14,7 @@ from armlet.targets import Target
 from ..emit import ceil_div, pieces
 from ..template import Config, moving
 from . import register_tile
+from .register_tile import Tile
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,9 @@ def shape_of(group: Group) -> Shape:
 #: cycles around each transform of one dimension, and around each tile
 AROUND = 4.0
 #: how much of the memory's time is hidden by arithmetic: of itself, and by reading ahead
-COVERED, COVERED_AHEAD = 0.5, 0.6
+COVERED, COVERED_AHEAD = 0.3, 0.7
+#: weights among arithmetic come slower than a copy's bytes: fewer misses are under way at once
+STREAMED = 1.25
 #: register tiles whose steps cost more than the best by this factor are not tried
 WORSE = 1.35
 
@@ -94,15 +97,40 @@ def cycles(s: Shape, target: Target, config: Config) -> float:
     one = _transform(s, target)
     inputs = passes * s.tiles * s.in_blocks * (2 * s.edge * one + AROUND)
     outputs = s.tiles * s.out_blocks * ((s.edge + s.m) * one + AROUND)
-    tile = register_tile.Tile(config["rows"], config["vectors"])
+    tile = Tile(config["rows"], config["vectors"])
     products = sum(
-        count * groups * register_tile.cycles(tile, target, width, held, s.channels)
+        count * groups * _products(tile, target, width, held, s.channels)
         for _, width, count in pieces(s.tiles, config["tiles"])
     )
     arithmetic = inputs + outputs + s.edge**2 * products
-    memory = moving(target, _moved(s, target, config))
+    memory = STREAMED * moving(target, _moved(s, target, config))
     covered = COVERED_AHEAD if config["ahead"] else COVERED
     return max(arithmetic, memory) + (1 - covered) * min(arithmetic, memory)
+
+
+def _products(tile: Tile, target: Target, rows: int, columns: int, steps: int) -> float:
+    """Cycles of the products of one place.
+
+    As ``register_tile.cycles``, but the tiles of a step are in L1, and vectors are read from
+    L2 once for each tile of rows.
+    """
+    if target.in_order:
+        return register_tile.cycles(tile, target, rows, columns, steps)
+    total = 0.0
+    fetched = 0.5 if 4 * target.lanes * tile.columns * steps > target.l1_bytes // 2 else 0.0
+    for _, width, count in pieces(columns, tile.columns):
+        for _, height, times in pieces(rows, tile.rows):
+            scalars = height / 4 if target.lane_fma else height
+            folded = width == 1 and target.broadcasts_from_memory
+            started = height * width + width + scalars * (not folded) + 2
+            step = max(
+                height * width / target.fma_units,
+                (scalars + width) / target.load_units,
+                started / target.issue_width,
+                target.fma_latency,
+            )
+            total += count * times * (steps * (step + fetched * width) + 2 * height * width + 20)
+    return total
 
 
 def _moved(s: Shape, target: Target, config: Config) -> int:
@@ -139,10 +167,10 @@ def _widths(s: Shape) -> list[int]:
     return sorted(w for w in {*found, s.tiles} if w <= 256)
 
 
-def _register_tiles(s: Shape, target: Target, tiles: int, held: int) -> list[register_tile.Tile]:
+def _register_tiles(s: Shape, target: Target, tiles: int, held: int) -> list[Tile]:
     """Those that are near the best for so many tiles and channel blocks."""
     cost = {
-        t: register_tile.cycles(t, target, tiles, held, s.channels)
+        t: _products(t, target, tiles, held, s.channels)
         for t in register_tile.tiles(target, tiles, held)
     }
     least = min(cost.values())
