@@ -194,11 +194,11 @@ class _Writer:
         code, rows = self.code, pieces(tiles, self.config["rows"])
         # assembly has registers of its own
         apart = nullcontext() if self.target.in_order else code.outlined()
-        with apart, code.loop(self.shape.edge**2, "place") as place:
+        with apart, code.loop(self.shape.edge**2, "place", rolled=True) as place:
             for start, columns, count in pieces(self.config["blocks"], self.config["vectors"]):
-                with code.loop(count, "o") as o:
+                with code.loop(count, "o", rolled=True) as o:
                     for first, height, times in rows:
-                        with code.loop(times, "t") as t:
+                        with code.loop(times, "t", rolled=True) as t:
                             corner = (place, start + o * columns, first + t * height)
                             self._tile(channel, corner, Tile(height, columns))
 
@@ -241,23 +241,42 @@ class _Writer:
         for start, blocks, size in ((0, whole, s.block), (whole, 1, rest)):
             if not blocks or not size:
                 continue
-            # channels written out are loaded as one vector, if lanes of it can be factors
-            written = size if self.target.lane_fma else 1
-            with code.loop(blocks, "cb") as cb, code.loop(size // written, "k") as k:
-                for i in range(written):
-                    self._step(acc, tile, channel, (place, start + cb, first), k * written + i)
+            with code.loop(blocks, "cb", rolled=True) as cb:
+                at = (place, start + cb, first)
+                if self.target.lane_fma and size == s.lanes:
+                    self._lanes(acc, tile, channel, at)
+                    continue
+                with code.loop(size, "k") as k:
+                    self._step(acc, tile, channel, at, k, lambda j: self._scalar(at, j, k))  # noqa: B023
 
-    def _step(self, acc: Array, tile: Tile, channel: Any, at: Sequence[Any], k: Any) -> None:
-        s = self.shape
+    def _lanes(self, acc: Array, tile: Tile, channel: Any, at: Sequence[Any]) -> None:
+        """A block of channels: a vector of each tile is loaded once, and used lane by lane."""
+        lanes = self.shape.lanes
+        held = [self.code.registers(lanes) for _ in range(tile.rows)]
+        for j, register in enumerate(held):
+            with self.code.vector(lanes) as v:
+                self.code.store(register, [v], self._scalar(at, j, v))
+        for k in range(lanes):
+            self._step(acc, tile, channel, at, k, lambda j: held[j][[k]])  # noqa: B023
+
+    def _scalar(self, at: Sequence[Any], j: int, k: Any) -> Any:
         place, cb, first = at
-        if self.config["ahead"]:
+        return self.inputs[place, (cb * self.most + first + j) * self.shape.block + k]
+
+    def _step(
+        self, acc: Array, tile: Tile, channel: Any, at: Sequence[Any], k: Any, scalar: Any
+    ) -> None:
+        place, cb, _ = at
+        lane, lanes = k, self.shape.lanes
+        k = cb * self.shape.block + k
+        # of the channels that are written out, one asks for the line that they share
+        asks = not isinstance(lane, int) or lane % (LINE // _FLOAT // lanes) == 0
+        if self.config["ahead"] and asks:
             for o in range(tile.columns):
-                line = [place + 1, channel + o, cb * s.block + k, 0]
-                self.code.prefetch(self.graph.arrays[self.u], line)
+                self.code.prefetch(self.graph.arrays[self.u], [place + 1, channel + o, k, 0])
         multiply_add(
-            self.code, acc, tile,
-            lambda j: self.inputs[place, (cb * self.most + first + j) * s.block + k],
-            lambda o, v: self.graph.read(self.u, [place, channel + o, cb * s.block + k, v]),
+            self.code, acc, tile, scalar,
+            lambda o, v: self.graph.read(self.u, [place, channel + o, k, v]),
         )  # fmt: skip
 
     # -- outputs ------------------------------------------------------------------------------
