@@ -28,12 +28,9 @@ from ..tensor_graph import TensorGraph
 from .inorder import tile as inorder
 from .inorder.multiply import Operand, Steps, multiply
 from .register_tile import Tile, multiply_add
-from .winograd_model import Shape, candidates, cycles, default, shape_of
+from .winograd_model import LINE, Shape, candidates, cycles, default, shape_of
 from .winograd_transform import Lines, Vector, transform_input, transform_output
 
-#: bytes after which addresses meet in the same set of a first-level cache
-ALIASED = 4096
-LINE = 64
 #: bytes of a number
 _FLOAT = 4
 
@@ -267,11 +264,8 @@ class _Writer:
         self, acc: Array, tile: Tile, channel: Any, at: Sequence[Any], k: Any, scalar: Any
     ) -> None:
         place, cb, _ = at
-        lane, lanes = k, self.shape.lanes
         k = cb * self.shape.block + k
-        # of the channels that are written out, one asks for the line that they share
-        asks = not isinstance(lane, int) or lane % (LINE // _FLOAT // lanes) == 0
-        if self.config["ahead"] and asks:
+        if self.config["ahead"]:
             for o in range(tile.columns):
                 self.code.prefetch(self.graph.arrays[self.u], [place + 1, channel + o, k, 0])
         multiply_add(

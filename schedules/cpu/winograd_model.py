@@ -53,6 +53,10 @@ class Shape:
         return self.n * self.down * self.across
 
     @property
+    def weight_bytes(self) -> int:
+        return 4 * self.edge**2 * self.channels * self.out_blocks * self.lanes
+
+    @property
     def rows_outside(self) -> bool:
         """Whether some tile reads rows that the input does not have."""
         return self.pads[0] > 0 or self.down * self.m + TAPS - 1 > self.height
@@ -73,6 +77,8 @@ def shape_of(group: Group) -> Shape:
     )
 
 
+#: bytes of a cache line
+LINE = 64
 #: cycles around each transform of one dimension, and around each tile
 AROUND = 4.0
 #: how much of the memory's time is hidden by arithmetic: of itself, and by reading ahead
@@ -140,7 +146,7 @@ def _moved(s: Shape, target: Target, config: Config) -> int:
     places = s.edge**2
     image = 4 * s.n * s.in_blocks * s.height * s.width * s.block
     result = 4 * s.n * s.out_blocks * s.out_height * s.out_width * s.lanes
-    weights = 4 * places * s.channels * s.out_blocks * s.lanes
+    weights = s.weight_bytes
     inputs = 4 * places * tiles * s.in_blocks * s.block
     products = 4 * places * tiles * held * s.lanes
     # weights that stay in L2 from step to step beside the transformed tiles are read once
@@ -180,7 +186,8 @@ def _register_tiles(s: Shape, target: Target, tiles: int, held: int) -> list[Til
 
 def candidates(s: Shape, target: Target) -> Iterator[Config]:
     """Every blocking worth measuring."""
-    streams = 4 * s.edge**2 * s.channels * s.out_blocks * s.lanes > target.l2_bytes
+    # with shorter vectors a line lasts long enough for the core's own prefetcher
+    streams = s.lanes * 4 >= LINE and s.weight_bytes > target.l2_bytes
     for tiles in _widths(s):
         for held in _divisors(s.out_blocks):
             for tile in _register_tiles(s, target, tiles, held):
