@@ -112,17 +112,17 @@ class _Writer:
     def _transform_inputs(self) -> None:
         s, code = self.shape, self.code
         lines = Lines(code, s.block)
-        with code.loop(self.tiles, "t") as t:
+        # neighbouring tiles may share the cache lines to which they go
+        with code.loop(s.in_blocks, "cb") as cb, code.loop(self.tiles, "t") as t:
             n, top, left = self._corner(t)
-            with code.loop(s.in_blocks, "cb") as cb:
-                with code.loop(s.edge, "r") as r:
-                    self._row(lines, n, cb, code.index(top + r - s.pads[0]), left, r)
-                with code.loop(s.edge, "j") as j:
-                    column = [self._squared(lines, i, j) for i in range(s.edge)]
-                    for i, value in enumerate(transform_input(lines, s.m, column)):
-                        with code.vector(s.block) as v:
-                            place = (cb * self.most + t) * s.block + v
-                            code.store(self.inputs, (i * s.edge + j, place), value(v))
+            with code.loop(s.edge, "r") as r:
+                self._row(lines, n, cb, code.index(top + r - s.pads[0]), left, r)
+            with code.loop(s.edge, "j") as j:
+                column = [self._squared(lines, i, j) for i in range(s.edge)]
+                for i, value in enumerate(transform_input(lines, s.m, column)):
+                    with code.vector(s.block) as v:
+                        place = (cb * self.most + t) * s.block + v
+                        code.store(self.inputs, (i * s.edge + j, place), value(v))
 
     def _squared(self, lines: Lines, i: Any, j: Any) -> Vector:
         return lines.hold(lambda v: self.square[i, j, v])
@@ -278,20 +278,19 @@ class _Writer:
     def _transform_outputs(self, channel: Any) -> None:
         s, code = self.shape, self.code
         lines = Lines(code, s.lanes)
-        with code.loop(self.tiles, "t") as t:
+        with code.loop(self.config["blocks"], "ob") as ob, code.loop(self.tiles, "t") as t:
             n, top, left = self._corner(t)
-            with code.loop(self.config["blocks"], "ob") as ob:
-                with code.loop(s.edge, "j") as j:
-                    at = code.index((ob * self.most + t) * s.lanes)
-                    column = [self._product(lines, i * s.edge + j, at) for i in range(s.edge)]
-                    for i, value in enumerate(transform_output(lines, s.m, column)):
-                        with code.vector(s.lanes) as v:
-                            code.store(self.square, (i, j, v), value(v))
-                rows = s.m if s.out_height % s.m == 0 else tirx.min(s.m, s.out_height - top)
-                with code.loop(rows, "i") as i:
-                    row = [self._squared(lines, i, j) for j in range(s.edge)]
-                    values = transform_output(lines, s.m, row)
-                    self._store(values, (n, code.index(channel + ob), code.index(top + i), left))
+            with code.loop(s.edge, "j") as j:
+                at = code.index((ob * self.most + t) * s.lanes)
+                column = [self._product(lines, i * s.edge + j, at) for i in range(s.edge)]
+                for i, value in enumerate(transform_output(lines, s.m, column)):
+                    with code.vector(s.lanes) as v:
+                        code.store(self.square, (i, j, v), value(v))
+            rows = s.m if s.out_height % s.m == 0 else tirx.min(s.m, s.out_height - top)
+            with code.loop(rows, "i") as i:
+                row = [self._squared(lines, i, j) for j in range(s.edge)]
+                values = transform_output(lines, s.m, row)
+                self._store(values, (n, code.index(channel + ob), code.index(top + i), left))
 
     def _product(self, lines: Lines, place: Any, at: Any) -> Vector:
         return lines.hold(lambda v: self.products[place, at + v])

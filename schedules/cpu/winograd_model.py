@@ -80,7 +80,7 @@ def shape_of(group: Group) -> Shape:
 #: bytes of a cache line
 LINE = 64
 #: cycles around each transform of one dimension, and around each tile
-AROUND = 4.0
+AROUND = 8.0
 #: how much of the memory's time is hidden by arithmetic: of itself, and by reading ahead
 COVERED, COVERED_AHEAD = 0.3, 0.7
 #: weights among arithmetic come slower than a copy's bytes: fewer misses are under way at once
