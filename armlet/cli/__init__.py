@@ -28,7 +28,7 @@ from .inspect import inspect
 from .profile import profile
 from .run import run
 from .selftest import selftest
-from .tune import app as tune
+from .tune import app as tune_app
 
 VERBS = (check, compile, run, bench, profile, diff, inspect, selftest, doctor)
 
@@ -47,7 +47,7 @@ app = typer.Typer(
 )
 for verb in VERBS:
     app.command()(verb)
-app.add_typer(tune)
+app.add_typer(tune_app)
 
 
 def _version(wanted: bool) -> None:

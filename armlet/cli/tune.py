@@ -178,7 +178,7 @@ def _progress(title: str, trials: int | None, seconds: float | None) -> Iterator
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)
-    told = 0.0
+    told = time.monotonic()
 
     def tell(update: Update) -> None:
         nonlocal told

@@ -39,6 +39,8 @@ SLOWER = 1.15
 PATIENCE = 10.0
 #: bytes that copies of constants fill, and the most copies
 FILL, COPIES = 4 << 20, 64
+#: workloads whose data are kept for the next batch
+KEPT = 8
 ALIGNMENT, GUARD = 64, 4096
 
 
@@ -185,7 +187,7 @@ class _Runner:
         if key not in self.data:
             signal.setitimer(signal.ITIMER_PROF, 0)
             send(self.answers, Begun(-1))
-            if len(self.data) > 3:
+            if len(self.data) > KEPT:
                 self.data.clear()
             self.data[key] = _Data(workload)
         return self.data[key]

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -137,19 +138,29 @@ class Tuner:
     def run(self, budget: Budget = Budget()) -> list[Job]:
         """The jobs, searched and judged."""
         self._begun = time.monotonic()
-        for job in self.jobs:
-            fresh = [i for i in range(len(job.task.workloads)) if i not in job.search.seconds]
-            if fresh:
-                self._round(job, fresh)
+        for some in _chunks(self.jobs):
+            self._defaults(some)
         while self._may_go_on(budget):
             job = max(self.jobs, key=self._promise)
             if sum(map(self._promise, self.jobs)) < ENOUGH:
                 break
             self._round(job, job.search.propose(self._batch(budget)))
-        for job in self.jobs:
-            self._judge(job)
-            self.observe(self._update(job, judging=True))
+        for some in _chunks(self.jobs):
+            self._judge(some)
+            self.observe(self._update(some[-1], judging=True))
         return self.jobs
+
+    def _defaults(self, jobs: Sequence[Job]) -> None:
+        """Measures what is used without tuning, of all forms, where it is not known."""
+        fresh = [
+            (job, i)
+            for job in jobs
+            for i in range(len(job.task.workloads))
+            if i not in job.search.seconds
+        ]
+        self._measure(fresh, races=False)
+        if fresh:
+            self.observe(self._update(fresh[-1][0]))
 
     def _batch(self, budget: Budget) -> int:
         return BATCH if budget.trials is None else min(BATCH, budget.trials - self.trials)
@@ -174,16 +185,19 @@ class Tuner:
         return share * job.search.expected_gain(BATCH)
 
     def _round(self, job: Job, chosen: Sequence[int]) -> None:
-        points = [job.points[i] for i in chosen]
-        best = job.best_seconds
-        for index, record in zip(chosen, self.meter.measure(points, best=best), strict=True):
-            append(self.output, record)
-            job.search.tell(index, record.seconds)
-        self.trials += len(chosen)
-        job.trials += len(chosen)
-        if job.best_seconds < best or not job.curve:
-            job.curve.append((self.trials, job.best_seconds))
+        self._measure([(job, i) for i in chosen], best=job.best_seconds)
         self.observe(self._update(job))
+
+    def _measure(self, chosen: Sequence[tuple[Job, int]], **race: Any) -> None:
+        found = self.meter.measure([job.points[i] for job, i in chosen], **race) if chosen else []
+        for (job, index), record in zip(chosen, found, strict=True):
+            append(self.output, record)
+            before = job.best_seconds
+            job.search.tell(index, record.seconds)
+            self.trials += 1
+            job.trials += 1
+            if job.best_seconds < before or not job.curve:
+                job.curve.append((self.trials, job.best_seconds))
 
     def _update(self, job: Job, judging: bool = False) -> Update:
         known = [j for j in self.jobs if math.isfinite(j.best_seconds)]
@@ -196,29 +210,31 @@ class Tuner:
 
     # -- the verdict ----------------------------------------------------------------------------
 
-    def _judge(self, job: Job) -> None:
+    def _judge(self, jobs: Sequence[Job]) -> None:
         """Every form's best in turns with its default; the records say who won."""
-        rivals = list(self._rivals(job))
-        points = list(dict.fromkeys(p for pair in rivals for p in pair))
-        found = self.meter.times(points, turns=JUDGING, most=JUDGED, races=False)
-        times = {p.record.identity: t for p, (_, t) in zip(points, found)}
-        records = {p.record.identity: r for p, (r, _) in zip(points, found)}
-        winners: dict[Workload, float] = {}
-        for default, best in rivals:
-            usual = records[default.record.identity]
-            made = records[best.record.identity]
-            won = best is not default and _surely_faster(
-                times[best.record.identity], times[default.record.identity]
-            )
-            if best is not default:
-                verdict = replace(made, default=usual.seconds, rejected=not won)
-                append(self.output, verdict)
-            append(self.output, replace(usual, default=usual.seconds))
-            seconds = made.seconds if won else usual.seconds
-            winners[default.workload] = math.inf if seconds is None else seconds
-        untuned = records[job.points[0].record.identity].seconds
-        if untuned is not None:
-            job.verdict = (min(winners.values()), untuned)
+        rivals = {id(job): list(self._rivals(job)) for job in jobs}
+        pairs = [pair for of_job in rivals.values() for pair in of_job]
+        points = list(dict.fromkeys(p for pair in pairs for p in pair))
+        measured = self.meter.times(points, turns=JUDGING, most=JUDGED, races=False)
+        found = dict(zip(points, measured, strict=True))
+        for job in jobs:
+            settled = [self._settle(*pair, found) for pair in rivals[id(job)]]
+            untuned = found[job.points[0]][0].seconds
+            if untuned is not None:
+                job.verdict = (min(settled), untuned)
+
+    def _settle(
+        self, default: Point, best: Point, found: dict[Point, tuple[Record, list[float]]]
+    ) -> float:
+        """Records who won; the seconds of the form from now on."""
+        usual, its_times = found[default]
+        made, times = found[best]
+        won = best is not default and _surely_faster(times, its_times)
+        if best is not default:
+            append(self.output, replace(made, default=usual.seconds, rejected=not won))
+        append(self.output, replace(usual, default=usual.seconds))
+        seconds = made.seconds if won else usual.seconds
+        return math.inf if seconds is None else seconds
 
     def _rivals(self, job: Job) -> Iterator[tuple[Point, Point]]:
         """Each form's default and the best that was found for it."""
@@ -238,6 +254,12 @@ def _surely_faster(times: Sequence[float], default: Sequence[float]) -> bool:
         return bool(times)
     ratios = np.array(times) / np.array(default)[: len(times)]
     return bool(np.median(ratios) <= FASTER and (ratios < 1).mean() >= WON)
+
+
+def _chunks(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    """A few jobs at a time, as their data are in memory together."""
+    for start in range(0, len(jobs), BATCH):
+        yield list(jobs[start : start + BATCH])
 
 
 # -- what earlier records teach -------------------------------------------------------------------
