@@ -230,9 +230,10 @@ class Tuner:
         usual, its_times = found[default]
         made, times = found[best]
         won = best is not default and _surely_faster(times, its_times)
-        if best is not default:
-            append(self.output, replace(made, default=usual.seconds, rejected=not won))
-        append(self.output, replace(usual, default=usual.seconds))
+        if usual.seconds is not None:
+            if best is not default:
+                append(self.output, replace(made, default=usual.seconds, rejected=not won))
+            append(self.output, replace(usual, default=usual.seconds))
         seconds = made.seconds if won else usual.seconds
         return math.inf if seconds is None else seconds
 
