@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from armlet import artifact
+from armlet import artifact, roofline
 
-from . import load, peak, store
+from . import load, store
 from .process import Process, Refused
 from .subject import Subject
 
@@ -39,7 +39,7 @@ def row(subject: Subject, peers: Sequence[str], threads: Sequence[int], seconds:
     if "armlet" in folders:
         found.update(_artifact(folders["armlet"]))
     if seconds:
-        found["peak_gflops"] = peak.gflops()
+        found["peak_gflops"] = roofline.measure().flops / 1e9
         for count in threads:
             results, disturbance = _compared(subject, folders, count, seconds)
             results |= {who: {"refused": why} for who, why in refused.items()}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from armlet.errors import SettingError
-from benchmarks import load, measure, peak, report, store
+from benchmarks import load, measure, report, store
 from benchmarks.__main__ import document
 from benchmarks.subject import subject
 
@@ -70,10 +70,6 @@ def test_a_refusal_is_a_line_and_not_a_figure():
     assert "- MNN does not run a: it crashed" in text
     assert "- others used 50% of a CPU while a ran on 1 threads" in text
     assert "| a | 2.00 | **4.00** |  | 0.50 |" in text
-
-
-def test_the_peak_is_that_of_vectors():
-    assert peak.gflops() > 5
 
 
 def test_a_new_version_takes_the_place_of_the_old(tmp_path):
