@@ -62,7 +62,7 @@ def main() -> None:
             pipe.send((True, getattr(worker, method)(*arguments)))
         except Exception as error:  # whatever a runtime raises belongs into the table
             text = str(error).strip() or type(error).__name__
-            pipe.send((False, text.splitlines()[0]))
+            pipe.send((False, text.splitlines()[-1].strip()))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import onnx
 import pytest
@@ -9,7 +11,6 @@ import pytest
 import armlet
 from armlet.reference import OnnxRuntime
 from benchmarks.zoo import MODELS
-from benchmarks.zoo.cost import macs, parameters
 
 #: millions of multiply-accumulates and of parameters, batch normalisations folded into biases;
 #: from the papers, torchvision's table of weights, Darknet, Ultralytics; unet and bert by hand
@@ -32,6 +33,39 @@ PUBLISHED = {
 }
 #: sizes at which a model compiles in seconds and every layer still has something to do
 SMALL = {"mobilenet_v3_large": 32, "shufflenet_v2_x1_0": 32}
+
+
+def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
+    return tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+
+
+def macs(model: onnx.ModelProto) -> int:
+    """Multiply-accumulates of convolutions and matrix products."""
+    graph = model.graph
+    shapes = {v.name: _shape(v) for v in (*graph.input, *graph.value_info, *graph.output)}
+    shapes.update({c.name: tuple(c.dims) for c in graph.initializer})
+    total = 0
+    for node in graph.node:
+        if node.op_type == "Conv":
+            weights = shapes[node.input[1]]
+            total += math.prod(shapes[node.output[0]]) * math.prod(weights[1:])
+        elif node.op_type == "ConvTranspose":
+            weights = shapes[node.input[1]]
+            total += math.prod(shapes[node.input[0]]) * math.prod(weights[1:])
+        elif node.op_type in ("Gemm", "MatMul"):
+            left = shapes[node.input[0]]
+            transposed = any(a.name == "transA" and a.i for a in node.attribute)
+            total += math.prod(shapes[node.output[0]]) * left[0 if transposed else -1]
+    return total
+
+
+def parameters(model: onnx.ModelProto) -> int:
+    """Elements of all constants in floating point."""
+    return sum(
+        math.prod(c.dims)
+        for c in model.graph.initializer
+        if c.data_type == onnx.TensorProto.FLOAT and c.dims
+    )
 
 
 @pytest.fixture
