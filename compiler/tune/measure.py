@@ -91,6 +91,19 @@ class Builders:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
+class _Unbuffered:
+    """A pipe's bytes without reading ahead: ``select`` would not know of what was."""
+
+    def __init__(self, file: int) -> None:
+        self.file = file
+
+    def read(self, size: int) -> bytes:
+        found = b""
+        while len(found) < size and (part := os.read(self.file, size - len(found))):
+            found += part
+        return found
+
+
 class Runner:
     """The process that runs candidates, started when needed."""
 
@@ -144,6 +157,7 @@ class Runner:
         """What ended the runner, if anything did, and the candidate that ran then."""
         process = self._started()
         assert process.stdin and process.stdout
+        answers = _Unbuffered(process.stdout.fileno())
         running: int | None = None
 
         def ended(kind: str, reason: str) -> tuple[int | None, tuple[str, str]]:
@@ -156,7 +170,7 @@ class Runner:
                 ready, _, _ = select.select([process.stdout], [], [], RUN_PATIENCE)
                 if not ready:
                     return ended("timeout", f"no answer within {RUN_PATIENCE:.0f} s")
-                event = worker.receive(process.stdout)  # type: ignore[arg-type]
+                event = worker.receive(answers)  # type: ignore[arg-type]
                 if isinstance(event, Begun):
                     running = event.candidate if event.candidate >= 0 else None
                 elif isinstance(event, Wrong):
