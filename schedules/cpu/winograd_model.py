@@ -85,6 +85,8 @@ AROUND = 8.0
 COVERED, COVERED_AHEAD = 0.3, 0.7
 #: weights among arithmetic come slower than a copy's bytes: fewer misses are under way at once
 STREAMED = 1.25
+#: cycles until L2 has taken a line of a transformed tile
+WRITTEN = 8.0
 #: register tiles whose steps cost more than the best by this factor are not tried
 WORSE = 1.35
 
@@ -101,7 +103,8 @@ def cycles(s: Shape, target: Target, config: Config) -> float:
     held, groups = config["blocks"], s.out_blocks // config["blocks"]
     passes = groups if config["by_channels"] else 1
     one = _transform(s, target)
-    inputs = passes * s.tiles * s.in_blocks * (2 * s.edge * one + AROUND)
+    written = WRITTEN * s.edge**2 * 4 * s.block / LINE
+    inputs = passes * s.tiles * s.in_blocks * (2 * s.edge * one + written + AROUND)
     outputs = s.tiles * s.out_blocks * ((s.edge + s.m) * one + AROUND)
     tile = Tile(config["rows"], config["vectors"])
     products = sum(
@@ -151,7 +154,7 @@ def _moved(s: Shape, target: Target, config: Config) -> int:
     products = 4 * places * tiles * held * s.lanes
     # weights that stay in L2 from step to step beside the transformed tiles are read once
     repeated = weights // groups if config["by_channels"] else weights
-    again = steps - 1 if repeated + inputs + products > target.l2_bytes else 0
+    again = steps - 1 if repeated + inputs + products > target.l2_bytes // 2 else 0
     moved = weights * (1 + again)
     if config["by_channels"]:
         moved += image * (groups - 1) * (image > target.l2_bytes)
