@@ -63,6 +63,9 @@ class Machine:
     def _ldr(self, target: str, address: str) -> None:
         base, _, offset = address.strip("[]").partition(", ")
         at = self._value(base) + self._value(offset or "#0")
+        if target == "wzr":
+            self.load(at, 4)
+            return
         if target[0] not in _SIZES:
             self.integers[target] = self.load(at, 8)
             return
@@ -82,6 +85,9 @@ class Machine:
         self.vectors[acc[1:-3]] += self.vectors[vector[1:-3]] * number
 
     def _mov(self, target: str, source: str) -> None:
+        if source in self.integers:
+            self.integers[target] = self._value(source)
+            return
         self.vectors[target[1:-4]] = self.vectors[source[1:-4]].copy()
 
     def _movi(self, target: str, value: str) -> None:

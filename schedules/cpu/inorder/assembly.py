@@ -49,7 +49,7 @@ class _Operands:
 def _operands(shape: Shape) -> _Operands:
     given = [f"base{i}" for i in range(len(shape.bases))]
     given += [f"column{i}" for i in range(shape.columns)]
-    own = [f"temporary{i}" for i in range(TEMPORARIES)]
+    own = [*(f"temporary{i}" for i in range(TEMPORARIES)), "following"]
     given += [*_STEPS, *(_NESTED if shape.nested else ()), "start"]
     own += _MOVES if shape.nested else ()
     return _Operands(shape.accumulators, tuple(given), tuple(own))
@@ -57,7 +57,7 @@ def _operands(shape: Shape) -> _Operands:
 
 def _names(shape: Shape, o: _Operands) -> Names:
     nested = {n: o[n] for n in (*_NESTED, *_MOVES)} if shape.nested else {}
-    steps = {n: o[n] for n in _STEPS}
+    steps = {n: o[n] for n in (*_STEPS, "following")}
     return Names(o.all("base"), o.all("column"), o.all("temporary"), **steps, **nested)
 
 

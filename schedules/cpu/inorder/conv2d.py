@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: bytes of a number
 _SIZE = 4
+#: pixels of four channels in a cache line
+_LINE = 4
 
 
 def can_schedule(s: Convolution, target: Target) -> bool:
@@ -68,6 +70,7 @@ def tile_of(s: Convolution, run: Any, vectors: int, target: Target) -> tuple[Sha
 
 def reduce(tile: Any, made: tuple[Shape, int], target: Target) -> None:
     """acc = bias + the sum over all taps, for a tile of ``conv2d_direct``."""
+    _announce(tile)
     s: Convolution = tile.shape
     shape, first = made
     x, w, *bias = (tile.graph.arrays[v] for v in tile.operands)
@@ -94,3 +97,14 @@ def reduce(tile: Any, made: tuple[Shape, int], target: Target) -> None:
         tile.code, target, shape, tile.acc, data, weights,
         s.chunks * s.kernel[0] * taps, steps, nested, *start,
     )  # fmt: skip
+
+
+def _announce(tile: Any) -> None:
+    """Asks for the lines that the epilogue will write and read, once each along a row.
+
+    Few stores may wait for memory, and while they do, nothing else issues.
+    """
+    for o in range(tile.vectors):
+        for j in range(min(_LINE, tile.run.width) - 1, tile.run.width, _LINE):
+            at = [tile.n, tile.channel + o, *tile.pixel(j), 0]
+            tile.code.prefetch(tile.graph.out, at, write=True)

@@ -18,6 +18,8 @@ from armlet.targets import Target
 from .pipeline import pipeline
 from .schedule import Body, Control, DoesNotFitError, Load, Plan, Step, encodable, schedule
 
+#: bytes of a cache line
+_LINE = 64
 #: integer registers that a vector's upper half passes through
 TEMPORARIES = 4
 
@@ -61,6 +63,17 @@ class Shape:
             i for i, b in enumerate(self.bases) if b <= offset and encodable(offset - b, size)
         )
 
+    @cached_property
+    def lines(self) -> tuple[int, ...]:
+        """Offsets from the one pointer into the rows, one in each cache line; else none.
+
+        Rows that lie apart have streams of their own, which the core's prefetcher follows.
+        """
+        if len(self.bases) > 1:
+            return ()
+        ends = [offset + size - self.bases[0] for offset, size in self._row_loads()]
+        return tuple(min(end, max(ends)) - 4 for end in range(_LINE, max(ends) + _LINE, _LINE))
+
     def halves(self) -> Iterator[tuple[int, int]]:
         """(lane, bytes) of the loads of a row's part in a tap."""
         for lane in range(0, self.depth, 2):
@@ -83,6 +96,8 @@ class Names:
     count: str
     row_step: str
     column_step: str
+    #: where the rows of the next iteration start
+    following: str
     #: of nested loops: the inner count, and the steps and count after it
     inner: str = ""
     inner_count: str = ""
@@ -97,7 +112,7 @@ def body(shape: Shape, names: Names, registers: int) -> Body:
     return Body(
         list(_spine(shape)),
         list(_loads(shape, names)),
-        list(_control(names)),
+        list(_control(shape, names)),
         [str(r) for r in range(shape.accumulators, registers)],
         names.temporaries,
     )
@@ -131,7 +146,7 @@ def _loads(shape: Shape, names: Names) -> Iterator[Load]:
                 yield Load(f"w{t}_{i}_{column}", names.columns[column], offset, 16)
 
 
-def _control(names: Names) -> Iterator[Control]:
+def _control(shape: Shape, names: Names) -> Iterator[Control]:
     n = names
     row, column = n.row_step, n.column_step
     if n.inner:
@@ -143,8 +158,15 @@ def _control(names: Names) -> Iterator[Control]:
     yield Control("alu", f"subs {n.count}, {n.count}, #1")
     yield Control("alu", f"csel {row}, {row}, xzr, gt")
     yield Control("alu", f"csel {column}, {column}, xzr, gt")
-    for pointer in n.bases:
-        yield Control("alu", f"add {pointer}, {pointer}, {row}", moves=pointer)
+    if shape.lines:
+        # a plane of the input is too far from the last one for the core to foresee it
+        yield Control("alu", f"add {n.following}, {n.bases[0]}, {row}")
+        for offset in shape.lines:
+            yield Control("load_integer", f"ldr wzr, [{n.following}, #{offset}]")
+        yield Control("alu", f"mov {n.bases[0]}, {n.following}", moves=n.bases[0])
+    else:
+        for pointer in n.bases:
+            yield Control("alu", f"add {pointer}, {pointer}, {row}", moves=pointer)
     for pointer in n.columns:
         yield Control("alu", f"add {pointer}, {pointer}, {column}", moves=pointer)
     yield Control("branch", "b.gt 1b")
@@ -158,7 +180,7 @@ def _placeholders(shape: Shape) -> Names:
     return Names(
         [f"a{i}" for i in range(len(shape.bases))],
         [f"w{i}" for i in range(shape.columns)],
-        [f"t{i}" for i in range(TEMPORARIES)], "n", "x1", "x2",
+        [f"t{i}" for i in range(TEMPORARIES)], "n", "x1", "x2", "x3",
         **(nested if shape.nested else {}),
     )  # fmt: skip
 
