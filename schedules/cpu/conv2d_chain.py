@@ -95,16 +95,18 @@ def _max(a: Any, b: Any) -> Any:
     return max(a, b) if isinstance(a, int) and isinstance(b, int) else tirx.max(a, b)
 
 
-def stages_of(group: Group) -> list[Stage]:
+def stages_of(group: Group, target: Target) -> list[Stage]:
     """The convolutions of a chain, in order."""
     assert group.anchor is not None
     calls = [*group.producers, group.anchor]
     values = [*(c.operands[0] for c in calls[1:]), group.output]
-    return [Stage(c, v, _shape(c)) for c, v in zip(calls, values, strict=True)]
+    return [Stage(c, v, _shape(c, target)) for c, v in zip(calls, values, strict=True)]
 
 
-def _shape(call: Call) -> Window | Shape:
-    return window_of(call) if call.op.name == "depthwise_conv2d_blocked" else shape_of(call, False)
+def _shape(call: Call, target: Target) -> Window | Shape:
+    if call.op.name == "depthwise_conv2d_blocked":
+        return window_of(call)
+    return shape_of(call, target, False)
 
 
 def rows_of(stages: Sequence[Stage], band: Any, rows: int) -> list[tuple[Any, Any]]:
@@ -127,7 +129,7 @@ class Conv2dChain(Template):
 
     def cost(self, group: Group, target: Target, config: Config) -> float:
         """The estimate, and something more where few bands leave threads idle."""
-        last, band = stages_of(group)[-1].shape, config["band"]
+        last, band = stages_of(group, target)[-1].shape, config["band"]
         rows, bands = last.n * last.out_height, last.n * ceil_div(last.out_height, band)
         idle = sum(
             weight * (ceil_div(bands, threads) * band * threads / rows - 1)
@@ -139,7 +141,7 @@ class Conv2dChain(Template):
         return self._configs(group, target, TILES)
 
     def _configs(self, group: Group, target: Target, most: int) -> Iterator[Config]:
-        stages = stages_of(group)
+        stages = stages_of(group, target)
         for band in BANDS:
             if band > stages[-1].shape.out_height:
                 return
@@ -153,7 +155,7 @@ class Conv2dChain(Template):
 
     def estimate(self, group: Group, target: Target, config: Config) -> float:
         """The tiles' cycles, and what rows and weights that are not in L1 add."""
-        stages, band = stages_of(group), config["band"]
+        stages, band = stages_of(group, target), config["band"]
         configs, made = _split(config, len(stages)), _made(stages, band)
         held = [_rows_held(stages, band, i) for i in range(len(stages) - 1)]
         sizes = [s.out_vectors * rows for s, rows in zip(stages, held)]
@@ -243,7 +245,7 @@ class Ring(Array):
 class _Writer:
     def __init__(self, graph: TensorGraph, target: Target, config: Config) -> None:
         self.graph, self.code, self.target = graph, graph.code, target
-        self.stages, self.band = stages_of(graph.group), config["band"]
+        self.stages, self.band = stages_of(graph.group, target), config["band"]
         self.configs = _split(config, len(self.stages))
         self.bands = ceil_div(self.stages[-1].shape.out_height, self.band)
 

@@ -32,6 +32,8 @@ from .window import inside_rows
 LINE = 64
 #: rows that are too few to share among threads
 FEW_ROWS = 8
+#: pixels that are too few to read all weights for
+FEW_PIXELS = 24
 
 
 @dataclass(frozen=True)
@@ -64,24 +66,30 @@ class Shape:
         return self.chunks * self.ki * self.kernel[0] * self.kernel[1]
 
 
-def shape_of(call: Call, may_flatten: bool = True) -> Shape:
+def shape_of(call: Call, target: Target, may_flatten: bool = True) -> Shape:
     """The convolution's numbers; a pointwise one's rows may be any cut of its pixels."""
     op: Any = call.op
     n, _, height, width, block = call.operands[0].type.static_shape
     ob, chunks, kh, kw, ki, lanes = call.operands[1].type.static_shape
     _, _, oh, ow, _ = call.output.type.static_shape
     flat = may_flatten and (kh, kw) == (1, 1) and op.strides == (1, 1) and not any(op.pads)
-    rows, columns = _flat_rows(oh * ow) if flat else (oh, ow)
+    rows, columns = _flat_rows(oh * ow, 4 * chunks * ki, target) if flat else (oh, ow)
     return Shape(
         n, height, width, rows, columns, oh, ow, block, ob, lanes, chunks, ki,
         (kh, kw), op.strides, op.dilations, op.pads[:2], op.group, flat,
     )  # fmt: skip
 
 
-def _flat_rows(pixels: int) -> tuple[int, int]:
+def _flat_rows(pixels: int, pixel_bytes: int, target: Target) -> tuple[int, int]:
     """``pixels`` as equal rows, each long enough for whole tiles and short enough for L2."""
-    fitting = [r for r in range(1, pixels + 1) if pixels % r == 0 and pixels // r >= 96]
-    rows = min(fitting, key=lambda r: abs(pixels // r - 192), default=1)
+    least, ideal = 96, 192
+    if target.in_order:
+        # a line from beyond L2 is late: a row stays there while all channels are computed,
+        # unless only so few pixels do that the weights would be read too often
+        held = target.l2_bytes // 2 // pixel_bytes
+        least, ideal = (held // 2, held) if FEW_PIXELS <= held < ideal else (least, ideal)
+    fitting = [r for r in range(1, pixels + 1) if pixels % r == 0 and pixels // r >= least]
+    rows = min(fitting, key=lambda r: abs(pixels // r - ideal), default=1)
     return rows, pixels // rows
 
 
@@ -94,14 +102,14 @@ class Conv2dDirect(Template):
 
     def default(self, group: Group, target: Target) -> Config:
         assert group.anchor is not None
-        shape = shape_of(group.anchor)
+        shape = shape_of(group.anchor, target)
         return self._around(group, target, shape, best_tile(
             target, shape.columns, shape.out_blocks // shape.groups, shape.steps
         ))  # fmt: skip
 
     def space(self, group: Group, target: Target) -> Iterable[Config]:
         assert group.anchor is not None
-        shape = shape_of(group.anchor)
+        shape = shape_of(group.anchor, target)
         default = self.default(group, target)
         usual = _steps(shape, default)
         per_group = shape.out_blocks // shape.groups
@@ -130,6 +138,8 @@ class Conv2dDirect(Template):
         by_channels = weights > target.l2_bytes or (
             shape.n * shape.rows < FEW_ROWS and channel_groups > 1
         )
+        if target.in_order and shape.flat and shape.rows > 1:
+            by_channels = False
         # a block's input stays in L2 while all groups of channels read it
         least = ceil_div(2 * inputs, target.l2_bytes) if channel_groups > 1 else 1
         _, rows = blocks_of(shape.rows, shape.n * (channel_groups if by_channels else 1), least)
@@ -144,7 +154,7 @@ class Conv2dDirect(Template):
     def estimate(self, group: Group, target: Target, config: Config) -> float:
         """The register tile's cycles over all rows, and what the block's memory adds."""
         assert group.anchor is not None
-        s, tile = shape_of(group.anchor), Tile(config["pixels"], config["vectors"])
+        s, tile = shape_of(group.anchor, target), Tile(config["pixels"], config["vectors"])
         per_row = cycles(tile, target, s.columns, s.out_blocks // s.groups, s.steps)
         weights = group.anchor.operands[1].type.bytes
         # weights beyond L2 are streamed again for each block of rows
@@ -156,7 +166,7 @@ class Conv2dDirect(Template):
 
     def features(self, group: Group, target: Target, config: Config) -> dict[str, float]:
         assert group.anchor is not None
-        s, tile = shape_of(group.anchor), Tile(config["pixels"], config["vectors"])
+        s, tile = shape_of(group.anchor, target), Tile(config["pixels"], config["vectors"])
         rows_of_input = (config["rows"] - 1) * s.strides[0] + s.kernel[0]
         return {
             **tile_features(tile, target, s.columns, s.out_blocks // s.groups, s.steps),
@@ -170,7 +180,7 @@ class Conv2dDirect(Template):
     def build(self, graph: TensorGraph, target: Target, config: Config) -> Any:
         call = graph.group.anchor
         assert call is not None
-        return DirectWriter(graph, target, call, shape_of(call), config).write()
+        return DirectWriter(graph, target, call, shape_of(call, target), config).write()
 
 
 def _steps(shape: Shape, config: Config) -> int:
@@ -298,7 +308,7 @@ class _Tile:
         self.n, self.g, self.channel = index(n), index(g), index(channel)
         self.row, self.start = index(row), index(start)
         self.acc = self.code.registers(run.width * vectors, self.shape.lanes)
-        scheduled = inorder.tile_of(self.shape, run, vectors, writer.target)
+        scheduled = inorder.tile_of(self, writer.target)
         if scheduled is None:
             self._begin()
             self._reduce()

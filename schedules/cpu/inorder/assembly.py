@@ -2,7 +2,8 @@
 
     void name(float *acc, float *start, float *rows, float *columns, int64_t between,
               int64_t count, int64_t row_step, int64_t column_step
-              [, int64_t inner, int64_t inner_count, int64_t row_wrap, int64_t column_wrap])
+              [, int64_t inner, int64_t inner_count, int64_t row_wrap, int64_t column_wrap],
+              float *written, int64_t between_written)
 
 The body is one piece of inline assembly that leaves the accumulators in registers. LLVM
 inlines the function, so a tile's epilogue works on these registers, and no symbol remains.
@@ -49,6 +50,7 @@ class _Operands:
 def _operands(shape: Shape) -> _Operands:
     given = [f"base{i}" for i in range(len(shape.bases))]
     given += [f"column{i}" for i in range(shape.columns)]
+    given += [f"written{i}" for i in range(shape.columns if shape.written else 0)]
     own = [*(f"temporary{i}" for i in range(TEMPORARIES)), "following"]
     given += [*_STEPS, *(_NESTED if shape.nested else ()), "start"]
     own += _MOVES if shape.nested else ()
@@ -58,7 +60,8 @@ def _operands(shape: Shape) -> _Operands:
 def _names(shape: Shape, o: _Operands) -> Names:
     nested = {n: o[n] for n in (*_NESTED, *_MOVES)} if shape.nested else {}
     steps = {n: o[n] for n in (*_STEPS, "following")}
-    return Names(o.all("base"), o.all("column"), o.all("temporary"), **steps, **nested)
+    pointers = (o.all(stem) for stem in ("base", "column", "written", "temporary"))
+    return Names(*pointers, **steps, **nested)
 
 
 def lines(shape: Shape, target: Target, biased: bool) -> list[str]:
@@ -87,7 +90,7 @@ def _prologue(shape: Shape, made: Plan, start: str, biased: bool) -> Iterator[st
 
 
 def _typed(name: str) -> str:
-    is_pointer = name.rstrip("0123456789") in ("base", "column", "start")
+    is_pointer = name.rstrip("0123456789") in ("base", "column", "written", "start")
     return f"{'ptr' if is_pointer else 'i64'} %{name}"
 
 
@@ -117,6 +120,7 @@ def function(name: str, shape: Shape, target: Target, biased: bool) -> str:
     """LLVM's text of the function."""
     parameters = ["ptr %acc", "ptr %start", "ptr %rows", "ptr %columns", "i64 %between"]
     parameters += [f"i64 %{x}" for x in (*_STEPS, *(_NESTED if shape.nested else ()))]
+    parameters += ["ptr %written", "i64 %between_written"]
     returned, call = _call(shape, target, biased)
     text = [f"define void @{name}({', '.join(parameters)}) {{"]
     for i, base in enumerate(shape.bases):
@@ -124,6 +128,8 @@ def function(name: str, shape: Shape, target: Target, biased: bool) -> str:
     for i in range(shape.columns):
         before = f"%column{i - 1}, i64 %between" if i else "%columns, i64 0"
         text.append(f"  %column{i} = getelementptr i8, ptr {before}")
+        before = f"%written{i - 1}, i64 %between_written" if i else "%written, i64 0"
+        text.append(f"  %written{i} = getelementptr i8, ptr {before}")
     text.append(f"  %r = {call}")
     for i in range(shape.accumulators):
         text += [

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 #: bytes of a number
 _SIZE = 4
-#: pixels of four channels in a cache line
-_LINE = 4
 
 
 def can_schedule(s: Convolution, target: Target) -> bool:
@@ -40,12 +38,13 @@ def _rows_inside(s: Convolution) -> bool:
     return True
 
 
-def _shape(s: Convolution, start: int, pixels: int, vectors: int) -> tuple[Shape, int]:
+def _shape(s: Convolution, start: int, pixels: int, vectors: int, far: bool) -> tuple[Shape, int]:
     """The tile of ``pixels`` from column ``start``; pixels from its first column to its data."""
     pixel = _SIZE * s.block
-    every = tuple(range(pixels))
+    every, written = tuple(range(pixels)), _SIZE * s.lanes * pixels * far
     if s.flat:
-        return Shape(vectors, tuple(j * pixel for j in every), (Tap(0, every),), s.ki), 0
+        rows = tuple(j * pixel for j in every)
+        return Shape(vectors, rows, (Tap(0, every),), s.ki, written=written), 0
     left = start * s.strides[1] - s.pads[1]
     columns = [
         {j: j * s.strides[1] + k * s.dilations[1] for j in every} for k in range(s.kernel[1])
@@ -56,21 +55,28 @@ def _shape(s: Convolution, start: int, pixels: int, vectors: int) -> tuple[Shape
         Tap((k * s.dilations[1] - first) * pixel, tuple(tap)) for k, tap in enumerate(inside)
     )
     rows = tuple(j * s.strides[1] * pixel for j in every)
-    return Shape(vectors, rows, taps, s.ki, nested=s.kernel[0] > 1 and s.chunks > 1), first
+    nested = s.kernel[0] > 1 and s.chunks > 1
+    return Shape(vectors, rows, taps, s.ki, nested, written), first
 
 
-def tile_of(s: Convolution, run: Any, vectors: int, target: Target) -> tuple[Shape, int] | None:
+def tile_of(tile: Any, target: Target) -> tuple[Shape, int] | None:
     """The shape that all tiles of a run have, and their first column's; None: not by assembly."""
+    s, run, graph = tile.shape, tile.run, tile.graph
+    x = graph.arrays.get(tile.operands[0])
+    # rows of a ring do not follow one another
+    if x is None or not (s.kernel[0] == 1 or x.shape[2] == s.height):
+        return None
     if not can_schedule(s, target):
         return None
+    # an output this large is not in any cache when it is written
+    far = graph.group.output.type.bytes > 8 * target.l2_bytes and not graph.group.producers
     starts = range(run.start, run.start + run.count * run.width, run.width)
-    made, *others = {_shape(s, start, run.width, vectors) for start in starts}
+    made, *others = {_shape(s, start, run.width, tile.vectors, far) for start in starts}
     return made if not others and fits(made[0], target) else None
 
 
 def reduce(tile: Any, made: tuple[Shape, int], target: Target) -> None:
     """acc = bias + the sum over all taps, for a tile of ``conv2d_direct``."""
-    _announce(tile)
     s: Convolution = tile.shape
     shape, first = made
     x, w, *bias = (tile.graph.arrays[v] for v in tile.operands)
@@ -81,7 +87,11 @@ def reduce(tile: Any, made: tuple[Shape, int], target: Target) -> None:
         h = tile.row * s.strides[0] + skipped * s.dilations[0] - s.pads[0]
         column = tile.start * s.strides[1] - s.pads[1] + first
     data = Operand(x, x.at([tile.n, tile.g * s.chunks, h, column, 0]))
-    weights = Operand(w, w.at([tile.channel, 0, skipped, 0, 0, 0]))
+    between = _SIZE * s.chunks * s.ki * s.kernel[0] * s.kernel[1] * s.lanes
+    weights = Operand(w, w.at([tile.channel, 0, skipped, 0, 0, 0]), between)
+    out = tile.graph.out
+    place = out.at([tile.n, tile.channel, *tile.pixel(0), 0])
+    written = Operand(out, place, _SIZE * s.lanes * s.out_height * s.out_width)
     start = [Operand(b, b.at([0, tile.channel, 0, 0, 0])) for b in bias]
     taps = _SIZE * s.lanes * s.ki * s.kernel[1]
     # of the array: a chain keeps some rows of the input only
@@ -94,17 +104,5 @@ def reduce(tile: Any, made: tuple[Shape, int], target: Target) -> None:
     else:
         steps = Steps(rows, line, taps) if s.kernel[0] > 1 else Steps(s.chunks, plane, taps)
     multiply(
-        tile.code, target, shape, tile.acc, data, weights,
-        s.chunks * s.kernel[0] * taps, steps, nested, *start,
-    )  # fmt: skip
-
-
-def _announce(tile: Any) -> None:
-    """Asks for the lines that the epilogue will write and read, once each along a row.
-
-    Few stores may wait for memory, and while they do, nothing else issues.
-    """
-    for o in range(tile.vectors):
-        for j in range(min(_LINE, tile.run.width) - 1, tile.run.width, _LINE):
-            at = [tile.n, tile.channel + o, *tile.pixel(j), 0]
-            tile.code.prefetch(tile.graph.out, at, write=True)
+        tile.code, target, shape, tile.acc, data, weights, steps, nested, *start, written=written
+    )

@@ -33,10 +33,11 @@ class Nested:
 
 @dataclass(frozen=True)
 class Operand:
-    """The element of a buffer at which something starts."""
+    """The element at which something starts; ``between``: bytes from column to column."""
 
     array: Array
     place: Any
+    between: int = 0
 
     @property
     def address(self) -> Any:
@@ -50,24 +51,26 @@ def multiply(
     acc: Array,
     rows: Operand,
     columns: Operand,
-    between: int,
     steps: Steps,
     nested: Nested | None = None,
     start: Operand | None = None,
+    written: Operand | None = None,
 ) -> None:
     """acc[row, column, lane] = start[column, lane] + the sum of rows x columns.
 
-    ``between``: bytes between the columns' vectors. ``start``: zeros if there is none.
+    ``start``: zeros if there is none. ``written``: where the epilogue will store row 0, if
+    ``shape.written`` says how much.
     """
     biased = start is not None
     name = code.assembly(f"tile{'_biased' * biased}", _Text(shape, target, biased))
-    values = [steps.count, steps.row, steps.column]
+    values = [columns.between, steps.count, steps.row, steps.column]
     if nested is not None:
         values += [nested.count, nested.count, nested.row, nested.column]
-    begin = Operand(acc, 0) if start is None else start
-    pointers = [o.address for o in (Operand(acc, 0), begin, rows, columns)]
-    integers = [tirx.const(between, "int64"), *map(_int64, values)]
-    code.emit(tirx.Evaluate(tirx.call_extern("void", name, *pointers, *integers)))
+    accumulators = Operand(acc, 0)
+    pointers = [o.address for o in (accumulators, start or accumulators, rows, columns)]
+    out = written or accumulators
+    values = [*map(_int64, values), out.address, _int64(out.between)]
+    code.emit(tirx.Evaluate(tirx.call_extern("void", name, *pointers, *values)))
 
 
 def _int64(value: Any) -> Any:

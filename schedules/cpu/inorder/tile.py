@@ -44,6 +44,8 @@ class Shape:
     depth: int
     #: whether iterations are counted in two loops, with steps of their own
     nested: bool = False
+    #: bytes that the epilogue writes for each column, if they are asked for in the loop
+    written: int = 0
 
     @property
     def accumulators(self) -> int:
@@ -72,7 +74,7 @@ class Shape:
         if len(self.bases) > 1:
             return ()
         ends = [offset + size - self.bases[0] for offset, size in self._row_loads()]
-        return tuple(min(end, max(ends)) - 4 for end in range(_LINE, max(ends) + _LINE, _LINE))
+        return _lines(max(ends))
 
     def halves(self) -> Iterator[tuple[int, int]]:
         """(lane, bytes) of the loads of a row's part in a tap."""
@@ -86,12 +88,18 @@ class Shape:
                     yield tap.offset + self.rows[row] + 4 * lane, size
 
 
+def _lines(size: int) -> tuple[int, ...]:
+    """A number's offset in each cache line of ``size`` bytes."""
+    return tuple(min(end, size) - 4 for end in range(_LINE, size + _LINE, _LINE))
+
+
 @dataclass(frozen=True)
 class Names:
     """What the assembly calls its registers."""
 
     bases: Sequence[str]
     columns: Sequence[str]
+    written: Sequence[str]
     temporaries: Sequence[str]
     count: str
     row_step: str
@@ -167,6 +175,10 @@ def _control(shape: Shape, names: Names) -> Iterator[Control]:
     else:
         for pointer in n.bases:
             yield Control("alu", f"add {pointer}, {pointer}, {row}", moves=pointer)
+    for offset in _lines(shape.written):
+        for pointer in n.written:
+            # few stores may wait for memory, and while they do, nothing else issues
+            yield Control("load_integer", f"ldr wzr, [{pointer}, #{offset}]")
     for pointer in n.columns:
         yield Control("alu", f"add {pointer}, {pointer}, {column}", moves=pointer)
     yield Control("branch", "b.gt 1b")
@@ -180,6 +192,7 @@ def _placeholders(shape: Shape) -> Names:
     return Names(
         [f"a{i}" for i in range(len(shape.bases))],
         [f"w{i}" for i in range(shape.columns)],
+        [f"o{i}" for i in range(shape.columns if shape.written else 0)],
         [f"t{i}" for i in range(TEMPORARIES)], "n", "x1", "x2", "x3",
         **(nested if shape.nested else {}),
     )  # fmt: skip
