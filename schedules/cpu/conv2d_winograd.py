@@ -225,8 +225,7 @@ class _Writer:
             multiply(
                 code, self.target, body, acc,
                 Operand(self.inputs, self.inputs.at([place, first * s.block])),
-                Operand(u, u.at([place, channel, 0, 0])),
-                _FLOAT * s.channels * s.lanes,
+                Operand(u, u.at([place, channel, 0, 0]), _FLOAT * s.channels * s.lanes),
                 Steps(s.in_blocks, self.most * pixel, _FLOAT * s.block * s.lanes),
             )  # fmt: skip
             return

@@ -60,8 +60,9 @@ def _operands(shape: Shape) -> _Operands:
 def _names(shape: Shape, o: _Operands) -> Names:
     nested = {n: o[n] for n in (*_NESTED, *_MOVES)} if shape.nested else {}
     steps = {n: o[n] for n in (*_STEPS, "following")}
-    pointers = (o.all(stem) for stem in ("base", "column", "written", "temporary"))
-    return Names(*pointers, **steps, **nested)
+    return Names(
+        o.all("base"), o.all("column"), o.all("written"), o.all("temporary"), **steps, **nested
+    )
 
 
 def lines(shape: Shape, target: Target, biased: bool) -> list[str]:

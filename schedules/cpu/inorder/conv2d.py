@@ -92,7 +92,7 @@ def reduce(tile: Any, made: tuple[Shape, int], target: Target) -> None:
     out = tile.graph.out
     place = out.at([tile.n, tile.channel, *tile.pixel(0), 0])
     written = Operand(out, place, _SIZE * s.lanes * s.out_height * s.out_width)
-    start = [Operand(b, b.at([0, tile.channel, 0, 0, 0])) for b in bias]
+    start = Operand(bias[0], bias[0].at([0, tile.channel, 0, 0, 0])) if bias else None
     taps = _SIZE * s.lanes * s.ki * s.kernel[1]
     # of the array: a chain keeps some rows of the input only
     plane, line = _SIZE * math.prod(x.shape[2:]), _SIZE * s.block * s.width * s.dilations[0]
@@ -103,6 +103,4 @@ def reduce(tile: Any, made: tuple[Shape, int], target: Target) -> None:
         nested = Nested(rows, plane - back * line, s.kernel[0] * taps - back * taps)
     else:
         steps = Steps(rows, line, taps) if s.kernel[0] > 1 else Steps(s.chunks, plane, taps)
-    multiply(
-        tile.code, target, shape, tile.acc, data, weights, steps, nested, *start, written=written
-    )
+    multiply(tile.code, target, shape, tile.acc, data, weights, steps, nested, start, written)
