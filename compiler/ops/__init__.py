@@ -24,6 +24,7 @@ from . import (
     nn,
     normalize,
     pool,
+    recurrent,
     reduce,
     resize,
     shape,
@@ -35,7 +36,7 @@ from .registry import OPERATORS, Fusion, Layout, Op, Sample, op
 __all__ = [
     "OPERATORS", "Fusion", "Layout", "Op", "Sample", "activation", "arrange", "attention", "binary",
     "blocked", "elementwise", "gather", "matmul", "nn", "normalize", "op", "parse", "pool",
-    "reduce", "resize", "shape", "views", "winograd",
+    "recurrent", "reduce", "resize", "shape", "views", "winograd",
 ]  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from armlet.compiler.ops.arrange import ArrangeBlocked
 from armlet.compiler.ops.blocked import ConcatBlocked, blocked_form
 from armlet.compiler.ops.gather import Gather
 from armlet.compiler.ops.matmul import MatMulPacked, pack_matrix
+from armlet.compiler.ops.recurrent import pack_recurrent
 from armlet.compiler.ops.shape import Concat
 from armlet.targets import Target
 
@@ -100,6 +101,20 @@ def _gather(call: Call, target: Target) -> list[Form]:
     return [Form(arrange, (block_of(channels, lanes),), block), row_major(call)]
 
 
+def _recurrent(call: Call, target: Target) -> list[Form]:
+    """A recurrence reads its constant weights in panels of units."""
+    *rest, r = call.operands
+    if not isinstance(r, Const) or r.data.shape[0] != 1:
+        return []
+    _, depth, gates, hidden = r.data.shape
+    block = min(target.lanes, 1 << (hidden - 1).bit_length())
+    panels = r.type.with_shape((-(-hidden // block), depth, gates, block))
+    packed = Constant(f"{r.name}@packed", panels, lambda: pack_recurrent(r.data, block))
+    assert isinstance(call.op, Op)
+    return [Form(call.op, (ROW_MAJOR,) * len(rest), ROW_MAJOR, (packed,))]
+
+
 _MAKERS: dict[str, Callable[[Call, Target], list[Form]]] = {
     "conv2d": conv2d, "gather": _gather, "matmul": _matmul,
+    **dict.fromkeys(("lstm", "gru", "gru_reset_first", "rnn"), _recurrent),
 }  # fmt: skip

@@ -1,91 +1,77 @@
-"""LSTM, GRU and RNN, unrolled: a product for all steps at once, then a few calls for each."""
+"""LSTM, GRU and RNN: a product for all steps at once, then one recurrence for each direction."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from armlet.compiler.ir import Const, Value
+from armlet.compiler.ops.recurrent import PARAMETERS
 
 from .emitter import Emitter
 from .node import Unsupported
 from .registry import handles
 
-#: a longer sequence is not unrolled
-MAX_STEPS = 64
-
-Function = Callable[[Value], Value]
+#: ONNX's activations, in lower case, by our names, and the parameters that are usual
+ACTIVATIONS: dict[str, tuple[str, float, float]] = {
+    "sigmoid": ("sigmoid", 0.0, 0.0),
+    "tanh": ("tanh", 0.0, 0.0),
+    "relu": ("relu", 0.0, 0.0),
+    "softsign": ("softsign", 0.0, 0.0),
+    "softplus": ("softplus", 0.0, 0.0),
+    "leakyrelu": ("leaky_relu", 0.01, 0.0),
+    "elu": ("elu", 1.0, 0.0),
+    "thresholdedrelu": ("thresholded_relu", 1.0, 0.0),
+    "hardsigmoid": ("hard_sigmoid", 0.2, 0.5),
+}
 
 
 @dataclass(frozen=True)
 class Activations:
-    """The functions of one direction, by ONNX's names and parameters."""
+    """The functions of all directions, by our names and parameters."""
 
-    b: Emitter
     names: tuple[str, ...]
     alphas: tuple[float, ...]
     betas: tuple[float, ...]
-    clip: float | None
+    clip: float
 
-    def functions(self, first: int, count: int) -> list[Function]:
-        """``count`` functions from the ``first`` name on."""
-        return [self._function(i) for i in range(first, first + count)]
-
-    def _function(self, index: int) -> Function:
-        name = self.names[index].lower()
-        plain = {"sigmoid", "tanh", "relu", "softsign", "softplus"}
-        scaled = {"leakyrelu": 0.01, "elu": 1.0, "thresholdedrelu": 1.0}
-        if name in plain:
-            return lambda x: self._call(name, x)
-        if name in scaled:
-            operator = {"leakyrelu": "leaky_relu", "thresholdedrelu": "thresholded_relu"}
-            alpha = self._parameter(self.alphas, index, scaled[name])
-            return lambda x: self._call(operator.get(name, name), x, alpha=alpha)
-        if name == "hardsigmoid":
-            alpha = self._parameter(self.alphas, index, 0.2)
-            beta = self._parameter(self.betas, index, 0.5)
-            return lambda x: self._call("hard_sigmoid", x, alpha=alpha, beta=beta)
-        raise Unsupported(f"{self.names[index]!r} is not supported", attribute="activations")
-
-    def _parameter(self, given: tuple[float, ...], index: int, default: float) -> float:
-        """Parameters are listed for the functions that take some, in order."""
-        takers = [
-            i
-            for i, n in enumerate(self.names)
-            if n.lower() in ("leakyrelu", "elu", "thresholdedrelu", "hardsigmoid", "affine")
-        ]
-        place = takers.index(index)
-        return given[place] if place < len(given) else default
-
-    def _call(self, operator: str, x: Value, **attributes: float) -> Value:
-        if self.clip is not None:
-            x = self.b.call("clip", x, min=-self.clip, max=self.clip)
-        return self.b.call(operator, x, **attributes)
+    def attributes(self, first: int, count: int) -> dict[str, Any]:
+        """``count`` functions from the ``first`` on, as a recurrence takes them."""
+        part = slice(first, first + count)
+        return {
+            "activations": self.names[part], "alphas": self.alphas[part],
+            "betas": self.betas[part], "clip": self.clip,
+        }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Direction:
-    """One direction's weights: transposed, [input, G·H] and [H, G·H]; biases in one row."""
+def _activations(
+    given: tuple[str, ...] | None,
+    default: tuple[str, ...],
+    directions: int,
+    alphas: tuple[float, ...],
+    betas: tuple[float, ...],
+    clip: float | None,
+) -> Activations:
+    """Parameters are listed for the functions that take some, in order."""
+    wanted = given or default * directions
+    if len(wanted) != len(default) * directions:
+        raise Unsupported(f"{list(wanted)} for {directions} directions", attribute="activations")
+    for name in wanted:
+        if name.lower() not in ACTIVATIONS:
+            raise Unsupported(f"{name!r} is not supported", attribute="activations")
+    found = [ACTIVATIONS[name.lower()] for name in wanted]
+    takers = [i for i, (name, *_) in enumerate(found) if name in PARAMETERS]
 
-    b: Emitter
-    hidden: int
-    w: Value
-    r: Value
-    wb: Value | None
-    rb: Value | None
+    def parameters(listed: tuple[float, ...], usual: int) -> tuple[float, ...]:
+        values = [row[usual] for row in found]
+        for i, value in zip(takers, listed):
+            values[i] = value  # type: ignore[assignment]
+        return tuple(float(v) for v in values)
 
-    def gate(self, x: Value, index: int, count: int = 1) -> Value:
-        """``count`` gates of a row of them, from ``index`` on."""
-        axis = x.type.rank - 1
-        return self.b.slice(x, axis, index * self.hidden, count * self.hidden)
-
-    def projected(self, x: Value, state: Value | None) -> Value:
-        """``x`` + state · R, where ``x`` has the step's share of the input already."""
-        if state is None:
-            return x
-        return self.b.call("add", x, self.b.call("matmul", state, self.r))
+    names = tuple(name for name, *_ in found)
+    return Activations(names, parameters(alphas, 1), parameters(betas, 2), float(clip or 0))
 
 
 class Recurrence:
@@ -117,81 +103,73 @@ class Recurrence:
             raise Unsupported(f"{hidden_size} for weights {r.type}", attribute="hidden_size")
         if self.steps == 0:
             raise Unsupported("the sequence is empty")
-        if self.steps > MAX_STEPS:
-            raise Unsupported(
-                f"{self.steps} steps; sequences of at most {MAX_STEPS} are unrolled",
-                way_out="split the sequence, and carry the state from part to part",
-            )
         if sequence_lens is not None and (sequence_lens.data != self.steps).any():
             raise Unsupported("sequences of different lengths are not supported")
         self.w, self.r, self.bias = w, r, bias
-
-    def direction(self, index: int) -> Direction:
-        b, size = self.b, self.gates * self.hidden
-        matrix = lambda v: b.transpose(self.part(v, index), (1, 0))  # noqa: E731
-        wb = rb = None
-        if self.bias is not None:
-            row = self.part(self.bias, index)
-            wb, rb = b.slice(row, 0, 0, size), b.slice(row, 0, size, size)
-        return Direction(b, self.hidden, matrix(self.w), matrix(self.r), wb, rb)
 
     def part(self, v: Value, index: int) -> Value:
         """Entry ``index`` of the first axis."""
         return self.b.reshape(self.b.slice(v, 0, index, 1), v.type.shape[1:])
 
-    def initial(self, state: Value | None, index: int) -> Value | None:
-        """The first state [batch, H] of a direction; None where it is zero."""
-        if state is None or (isinstance(state, Const) and not state.data.any()):
+    def biases(self, index: int) -> tuple[Value, Value] | None:
+        """W's and R's, [G·H] each."""
+        if self.bias is None:
             return None
+        row, size = self.part(self.bias, index), self.gates * self.hidden
+        return self.b.slice(row, 0, 0, size), self.b.slice(row, 0, size, size)
+
+    def initial(self, state: Value | None, index: int) -> Value:
+        """The first state [batch, H] of a direction."""
+        if state is None:
+            return self.b.const(np.zeros((self.batch, self.hidden), self.x.type.dtype))
         return self.part(self.b.transpose(state, (1, 0, 2)) if self.layout else state, index)
 
-    def shares(self, d: Direction, bias: Value | None) -> list[Value]:
-        """x · W + bias of every step, [batch, G·H], by one product."""
+    def share(self, index: int, bias: Value | None) -> Value:
+        """x · W + bias of every step, [steps, batch, G·H], by one product."""
         b = self.b
         rows = b.reshape(self.x, (self.steps * self.batch, self.inputs))
-        product = b.call("matmul", rows, d.w)
+        product = b.call("matmul", rows, b.transpose(self.part(self.w, index), (1, 0)))
         if bias is not None:
             product = b.call("add", product, bias)
-        return [b.slice(product, 0, t * self.batch, self.batch) for t in range(self.steps)]
+        return b.reshape(product, (self.steps, self.batch, self.gates * self.hidden))
 
-    def order(self, index: int) -> list[int]:
-        """The steps in the order in which a direction takes them."""
-        steps = list(range(self.steps))
-        return steps[::-1] if self.backward[index] else steps
+    def recur(
+        self,
+        operator: str,
+        index: int,
+        bias: Value | None,
+        operands: list[Value],
+        f: dict[str, Any],
+    ) -> Value:
+        """All states of a direction, one after the other."""
+        r = self.b.transpose(self.part(self.r, index), (1, 0))
+        r = self.b.reshape(r, (1, self.hidden, self.gates, self.hidden))
+        share = self.share(index, bias)
+        return self.b.call(operator, share, *operands, r, reverse=self.backward[index], **f)
 
-    def sequence(self, states: list[list[Value]]) -> Value:
-        """Y, [steps, directions, batch, H], of each direction's states in order of time."""
-        b, last = self.b, (self.batch, self.hidden)
-        columns = [
-            b.concat([b.reshape(h, (1, 1, *last)) for h in column], axis=0) for column in states
+    def sequence(self, states: list[Value]) -> Value:
+        """Y, [steps, directions, batch, H]."""
+        b, shape = self.b, (self.steps, 1, self.batch, self.hidden)
+        parts = [
+            b.reshape(b.slice(s, 0, 0 if backward else 1, self.steps), shape)
+            for s, backward in zip(states, self.backward)
         ]
-        y = b.concat(columns, axis=1)
+        y = b.concat(parts, axis=1)
         return b.transpose(y, (2, 0, 1, 3)) if self.layout else y
 
     def final(self, states: list[Value]) -> Value:
-        """Y_h or Y_c, [directions, batch, H]."""
+        """Y_h, [directions, batch, H]."""
+        return self.rows(states, [0 if backward else self.steps for backward in self.backward])
+
+    def rows(self, states: list[Value], indices: list[int]) -> Value:
+        """One row of each direction's states, [directions, batch, H]."""
         b = self.b
-        y = b.concat([b.reshape(h, (1, self.batch, self.hidden)) for h in states], axis=0)
+        y = b.concat([b.slice(s, 0, i, 1) for s, i in zip(states, indices)], axis=0)
         return b.transpose(y, (1, 0, 2)) if self.layout else y
 
 
-def _activations(
-    b: Emitter,
-    given: tuple[str, ...] | None,
-    default: tuple[str, ...],
-    directions: int,
-    alphas: tuple[float, ...],
-    betas: tuple[float, ...],
-    clip: float | None,
-) -> Activations:
-    names = given or default * directions
-    if len(names) != len(default) * directions:
-        raise Unsupported(f"{list(names)} for {directions} directions", attribute="activations")
-    return Activations(b, names, alphas, betas, clip)
-
-
-def _sum(b: Emitter, x: Value | None, y: Value | None) -> Value | None:
-    return x if y is None else y if x is None else b.call("add", x, y)
+def _sum(b: Emitter, biases: tuple[Value, Value] | None) -> Value | None:
+    return None if biases is None else b.call("add", *biases)
 
 
 @handles("LSTM")
@@ -218,56 +196,18 @@ def lstm(
     if input_forget:
         raise Unsupported("1 is not supported", attribute="input_forget")
     net = Recurrence(b, 4, x, w, r, bias, sequence_lens, direction, hidden_size, layout)
-    named = _activations(
-        b,
-        activations,
-        ("Sigmoid", "Tanh", "Tanh"),
-        len(net.backward),
-        activation_alpha,
-        activation_beta,
-        clip,
-    )
-    columns, last_h, last_c = [], [], []
-    for index in range(len(net.backward)):
-        d = net.direction(index)
-        shares = net.shares(d, _sum(b, d.wb, d.rb))
-        h, c = net.initial(initial_h, index), net.initial(initial_c, index)
-        peeps = None if peepholes is None else net.part(peepholes, index)
-        functions = named.functions(3 * index, 3)
-        column: dict[int, Value] = {}
-        for t in net.order(index):
-            h, c = _lstm_step(b, d, shares[t], h, c, peeps, functions)
-            column[t] = h
-        assert h is not None and c is not None
-        columns.append([column[t] for t in range(net.steps)])
-        last_h.append(h)
-        last_c.append(c)
-    return net.sequence(columns), net.final(last_h), net.final(last_c)
-
-
-def _lstm_step(
-    b: Emitter,
-    d: Direction,
-    share: Value,
-    h: Value | None,
-    c: Value | None,
-    peeps: Value | None,
-    functions: list[Function],
-) -> tuple[Value, Value]:
-    """One step; the gates are in ONNX's order: input, output, forget, cell."""
-    f, g, last = functions
-    rows = d.projected(share, h)
-    i, o, keep, new = (d.gate(rows, k) for k in range(4))
-
-    def peeped(gate: Value, cell: Value | None, k: int) -> Value:
-        if peeps is None or cell is None:
-            return gate
-        return b.call("add", gate, b.call("mul", cell, d.gate(peeps, k)))
-
-    cell = b.call("mul", f(peeped(i, c, 0)), g(new))
-    if c is not None:
-        cell = b.call("add", b.call("mul", f(peeped(keep, c, 2)), c), cell)
-    return b.call("mul", f(peeped(o, cell, 1)), last(cell)), cell
+    count = len(net.backward)
+    usual = ("Sigmoid", "Tanh", "Tanh")
+    named = _activations(activations, usual, count, activation_alpha, activation_beta, clip)
+    states = []
+    for index in range(count):
+        operands = [net.initial(initial_h, index), net.initial(initial_c, index)]
+        if peepholes is not None:
+            operands.append(net.part(peepholes, index))
+        bias = _sum(b, net.biases(index))
+        states.append(net.recur("lstm", index, bias, operands, named.attributes(3 * index, 3)))
+    cells = net.rows(states, [net.steps + 1] * count)
+    return net.sequence(states), net.final(states), cells
 
 
 @handles("GRU")
@@ -290,67 +230,24 @@ def gru(
     linear_before_reset: int = 0,
 ) -> tuple[Value, Value]:
     net = Recurrence(b, 3, x, w, r, bias, sequence_lens, direction, hidden_size, layout)
-    named = _activations(
-        b,
-        activations,
-        ("Sigmoid", "Tanh"),
-        len(net.backward),
-        activation_alpha,
-        activation_beta,
-        clip,
-    )
-    columns, final = [], []
-    for index in range(len(net.backward)):
-        d = net.direction(index)
-        shares = net.shares(d, _gru_bias(b, d, bool(linear_before_reset)))
-        h = net.initial(initial_h, index)
-        functions = named.functions(2 * index, 2)
-        column: dict[int, Value] = {}
-        for t in net.order(index):
-            h = column[t] = _gru_step(b, d, shares[t], h, functions, bool(linear_before_reset))
-        assert h is not None
-        columns.append([column[t] for t in range(net.steps)])
-        final.append(h)
-    return net.sequence(columns), net.final(final)
-
-
-def _gru_bias(b: Emitter, d: Direction, linear_before_reset: bool) -> Value | None:
-    """What can be added before the steps: all but R's bias of the hidden gate, if reset first."""
-    if d.rb is None or not linear_before_reset:
-        return _sum(b, d.wb, d.rb)
-    zero = b.const(np.zeros(d.hidden, d.rb.type.dtype))
-    return _sum(b, d.wb, b.concat([d.gate(d.rb, 0, 2), zero], axis=0))
-
-
-def _gru_step(
-    b: Emitter,
-    d: Direction,
-    share: Value,
-    h: Value | None,
-    functions: list[Function],
-    linear_before_reset: bool,
-) -> Value:
-    """One step; the gates are in ONNX's order: update, reset, hidden."""
-    f, g = functions
-    bias = d.gate(d.rb, 2) if d.rb is not None and linear_before_reset else None
-    if h is None:
-        update, new = f(d.gate(share, 0)), d.gate(share, 2)
-        if bias is not None:
-            new = b.call("add", new, b.call("mul", f(d.gate(share, 1)), bias))
-        return b.call("mul", b.call("sub", b.full(share, 1), update), g(new))
-    if linear_before_reset:
-        product = b.call("matmul", h, d.r)
-        gates = b.call("add", d.gate(share, 0, 2), d.gate(product, 0, 2))
-        linear = d.gate(product, 2)
-        linear = linear if bias is None else b.call("add", linear, bias)
-        rest = b.call("mul", f(d.gate(gates, 1)), linear)
-    else:
-        gates = b.call("add", d.gate(share, 0, 2), b.call("matmul", h, d.gate(d.r, 0, 2)))
-        reset = b.call("mul", f(d.gate(gates, 1)), h)
-        rest = b.call("matmul", reset, d.gate(d.r, 2))
-    update = f(d.gate(gates, 0))
-    new = g(b.call("add", d.gate(share, 2), rest))
-    return b.call("add", new, b.call("mul", update, b.call("sub", h, new)))
+    count = len(net.backward)
+    usual = ("Sigmoid", "Tanh")
+    named = _activations(activations, usual, count, activation_alpha, activation_beta, clip)
+    states = []
+    for index in range(count):
+        operands = [net.initial(initial_h, index)]
+        biases = net.biases(index)
+        bias = _sum(b, biases)
+        if linear_before_reset and biases is not None:
+            # R's bias of the hidden gate is added before the reset
+            w, r = biases
+            gates = 2 * net.hidden
+            zero = b.const(np.zeros(net.hidden, r.type.dtype))
+            bias = b.call("add", w, b.concat([b.slice(r, 0, 0, gates), zero], axis=0))
+            operands.append(b.slice(r, 0, gates, net.hidden))
+        operator = "gru" if linear_before_reset else "gru_reset_first"
+        states.append(net.recur(operator, index, bias, operands, named.attributes(2 * index, 2)))
+    return net.sequence(states), net.final(states)
 
 
 @handles("RNN")
@@ -372,25 +269,10 @@ def rnn(
     layout: int = 0,
 ) -> tuple[Value, Value]:
     net = Recurrence(b, 1, x, w, r, bias, sequence_lens, direction, hidden_size, layout)
-    named = _activations(
-        b,
-        activations,
-        ("Tanh",),
-        len(net.backward),
-        activation_alpha,
-        activation_beta,
-        clip,
-    )
-    columns, final = [], []
-    for index in range(len(net.backward)):
-        d = net.direction(index)
-        shares = net.shares(d, _sum(b, d.wb, d.rb))
-        h = net.initial(initial_h, index)
-        (f,) = named.functions(index, 1)
-        column: dict[int, Value] = {}
-        for t in net.order(index):
-            h = column[t] = f(d.projected(shares[t], h))
-        assert h is not None
-        columns.append([column[t] for t in range(net.steps)])
-        final.append(h)
-    return net.sequence(columns), net.final(final)
+    count = len(net.backward)
+    named = _activations(activations, ("Tanh",), count, activation_alpha, activation_beta, clip)
+    states = []
+    for index in range(count):
+        operands, bias = [net.initial(initial_h, index)], _sum(b, net.biases(index))
+        states.append(net.recur("rnn", index, bias, operands, named.attributes(index, 1)))
+    return net.sequence(states), net.final(states)

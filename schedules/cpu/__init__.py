@@ -21,6 +21,7 @@ from .generic import Generic
 from .injective import Injective
 from .matmul import MatMul
 from .pool import Pool
+from .recurrent import RecurrentTemplate
 from .reduction import Reduction
 
 TEMPLATES: tuple[Template, ...] = (
@@ -32,6 +33,7 @@ TEMPLATES: tuple[Template, ...] = (
     Conv2dPlain(),
     MatMul(),
     AttentionTemplate(),
+    RecurrentTemplate(),
     Pool(),
     Arrange(),
     Reduction(),

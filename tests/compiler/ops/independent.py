@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
+from onnx import helper
 from scipy import special
 
 from armlet.compiler.ops import toom_cook
@@ -106,6 +109,51 @@ def attention(op: Any, *operands: np.ndarray) -> Answer:
     return y.astype(operands[0].dtype), _all
 
 
+def recurrent(type: str, op: Any, operands: Sequence[np.ndarray], **attributes: Any) -> Answer:
+    """ONNX Runtime's, of an input that is the share: its weights are the identity."""
+    share, h, *extra, packed = operands
+    rows = share.shape[2]
+    r = packed.transpose(2, 0, 3, 1).reshape(op.gates, -1, packed.shape[1])[:, : packed.shape[1]]
+    r = r.reshape(1, rows, -1)
+    names = ["X", "W", "R", "B", "_", "h", "c", "P"]
+    given = {"X": share, "W": np.eye(rows, dtype="f")[None], "R": r, "h": h[None]}
+    if op.has_cell:
+        given |= {"c": extra[0][None], "P": extra[1][None]}
+    inputs = [n if n in given else "" for n in names[: 8 if op.has_cell else 6]]
+    outputs = ["Y", "Y_h", "Y_c"][: 2 + op.has_cell]
+    if op.clip:
+        attributes["clip"] = op.clip
+    direction = "reverse" if op.reverse else "forward"
+    node = helper.make_node(
+        type, inputs, outputs, hidden_size=h.shape[1], direction=direction, **attributes
+    )
+    infos = [helper.make_tensor_value_info(k, 1, v.shape) for k, v in given.items()]
+    results = [helper.make_value_info(n, onnx.TypeProto()) for n in outputs]
+    opset = [helper.make_opsetid("", 14)]
+    graph = helper.make_graph([node], "one", infos, results)
+    model = helper.make_model(graph, opset_imports=opset, ir_version=8)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    y, _, *c = session.run(None, given)
+    states = [y[:, 0], h[None]] if op.reverse else [h[None], y[:, 0]]
+    return np.concatenate([*states, *(v for v in c)]), _all
+
+
+def lstm(op: Any, *operands: np.ndarray) -> Answer:
+    return recurrent("LSTM", op, operands)
+
+
+def gru(op: Any, *operands: np.ndarray) -> Answer:
+    return recurrent("GRU", op, operands, linear_before_reset=1)
+
+
+def gru_reset_first(op: Any, *operands: np.ndarray) -> Answer:
+    return recurrent("GRU", op, operands)
+
+
+def rnn(op: Any, *operands: np.ndarray) -> Answer:
+    return recurrent("RNN", op, operands)
+
+
 ANSWERS: dict[str, Callable[..., Answer]] = {
     f.__name__: f
     for f in (
@@ -119,6 +167,10 @@ ANSWERS: dict[str, Callable[..., Answer]] = {
         depthwise_conv2d_blocked,
         matmul_packed,
         attention,
+        lstm,
+        gru,
+        gru_reset_first,
+        rnn,
     )
 }
 

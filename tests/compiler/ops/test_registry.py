@@ -63,7 +63,7 @@ def test_evaluation_agrees_with_an_independent_answer(name):
 @every_operator
 def test_wrong_number_of_operands_is_a_type_error(name):
     sample = samples_of(name)[0]
-    if name == "concat":
+    if name in ("concat", "concat_view"):
         pytest.skip("takes any number")
     with pytest.raises(TypeError):
         sample.op.infer([TensorType.of(np.zeros(1, "float32"))] * 9)
