@@ -63,11 +63,11 @@ def profile(
     model: CompiledModel, feeds: Mapping[str, Any] | None, machine: Machine, runs: int = 10
 ) -> list[LayerProfile]:
     """Every task in order of execution; ``feeds`` as ``CompiledModel.run`` takes them."""
+    tasks, kernels = tasks_of(model), model.manifest["kernels"]
     entries = model.profile(feeds, runs=runs)
-    kernels = model.manifest["kernels"]
     whole = sum(e.seconds for e in entries) or 1.0
     found, start = [], 0.0
-    for entry, task in zip(entries, tasks_of(model), strict=True):
+    for entry, task in zip(entries, tasks, strict=True):
         bound, limit = machine.bound(task["macs"], task["moved_bytes"])
         found.append(
             LayerProfile(

@@ -136,7 +136,7 @@ def _artifact(path: Path) -> dict[str, Any]:
     from armlet.profile import tasks_of
 
     with armlet.open(path, threads=1) as model:
-        kernels = model.manifest["kernels"]
+        tasks, kernels = tasks_of(model), model.manifest["kernels"]
         layers = [
             {
                 "layer": t.source,
@@ -146,7 +146,7 @@ def _artifact(path: Path) -> dict[str, Any]:
                 "recorded": kernels[facts["kernel"]]["recorded"],
                 **facts,
             }
-            for t, facts in zip(model.tasks, tasks_of(model), strict=True)
+            for t, facts in zip(model.tasks, tasks, strict=True)
         ]
         manifest = {k: v for k, v in model.manifest.items() if not k.startswith("task_")}
         return {

@@ -14,7 +14,7 @@ import numpy as np
 from armlet.compiler.ir import TensorType
 
 from .blocked import blocks, expect_blocked, pack_array, unpack_array
-from .helpers import cases, check, constant, dtype_of, expect_operands, same_dtype, shape_of
+from .helpers import cases, check, expect_operands, same_dtype, shape_of
 from .lazy import te, tirx
 from .registry import Fusion, Layout, Op, op
 
@@ -24,7 +24,7 @@ class ArrangeBlocked(Op):
     """Output channel i is channel ``order[i]`` of the operands' channels, one after another.
 
     Operand i holds ``channels[i]`` channels in blocks of its own; the result has blocks of
-    ``block``. Its lanes beyond the last channel hold anything.
+    ``block``. Its lanes beyond the last channel hold that one again.
     """
 
     channels: tuple[int, ...]
@@ -55,12 +55,13 @@ class ArrangeBlocked(Op):
         n, _, height, width, _ = shape_of(tensors[0])
 
         def element(b: Any, cb: Any, h: Any, w: Any, lane: Any) -> Any:
-            value = constant(0, dtype_of(tensors[0]))
-            for i in range(len(self.order)):
+            value: Any = None
+            for i in reversed(range(len(self.order))):
                 operand, channel = self.source(i)
                 own = shape_of(tensors[operand])[4]
                 found = tensors[operand][b, channel // own, h, w, channel % own]
-                value = tirx.if_then_else(cb * self.block + lane == i, found, value)
+                here = cb * self.block + lane == i
+                value = found if value is None else tirx.if_then_else(here, found, value)
             return value
 
         shape = (n, blocks(len(self.order), self.block), height, width, self.block)
@@ -68,7 +69,8 @@ class ArrangeBlocked(Op):
 
     def evaluate(self, *arrays: np.ndarray) -> Any:
         plain = np.concatenate([unpack_array(x, c) for x, c in zip(arrays, self.channels)], 1)
-        return pack_array(plain[:, list(self.order)], self.block)
+        beyond = -len(self.order) % self.block
+        return pack_array(plain[:, [*self.order, *self.order[-1:] * beyond]], self.block)
 
     samples = cases(
         ({"channels": (5, 3), "order": (0, 5, 1, 6, 2, 7), "block": 4},

@@ -14,6 +14,8 @@ from .plan import ALIGNMENT
 from .storage import Buffer, Span, lower_bound
 
 ATTEMPTS = 300
+#: share of the attempts that move the highest buffer
+GUIDED = 0.5
 
 
 def _lowest(buffer: Buffer, placed: Sequence[tuple[int, Span]]) -> int:
@@ -61,7 +63,12 @@ def assign(buffers: Sequence[Buffer]) -> tuple[int, dict[Buffer, int]]:
         if best == bound or len(order) < 2:
             break
         trial = list(order)
-        i, j = rng.sample(range(len(trial)), 2)
+        # whoever ends last is in the way of a smaller arena: it goes earlier
+        highest = max(range(len(trial)), key=lambda i: offsets[trial[i]] + trial[i].bytes)
+        if highest and rng.random() < GUIDED:
+            i, j = highest, rng.randrange(highest)
+        else:
+            i, j = rng.sample(range(len(trial)), 2)
         trial.insert(j, trial.pop(i))
         size, placed = _place(trial)
         if size <= best:

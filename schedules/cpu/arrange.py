@@ -43,7 +43,6 @@ def _store(graph: TensorGraph, block: int, where: tuple[Any, Any, Any]) -> None:
     vectors: dict[tuple[int, int], int] = {}
     indices, total = [], 0
     for lane in range(lanes):
-        # a lane beyond the channels holds anything: the last one again
         channel = min(block * lanes + lane, len(op.order) - 1)
         operand, at = op.source(channel)
         own = anchor.operands[operand].type.static_shape[4]
