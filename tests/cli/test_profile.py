@@ -2,32 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-
 import pytest
-
-#: as root, offline, with nothing of its own to fetch
-CHROMIUM = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--virtual-time-budget=9000",
-)  # fmt: skip
-
-
-@pytest.fixture
-def rendered(tmp_path):
-    """The document of a page as Chromium leaves it once its scripts have run."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("Chromium is not installed")
-
-    def run(page):
-        command = [chromium, *CHROMIUM, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
-        done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=90)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run
 
 
 def test_layers_are_sorted_by_what_they_lose(document, artifact):

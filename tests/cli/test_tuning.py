@@ -61,6 +61,15 @@ def test_real_kernels_are_measured(shell, small_cnn, tmp_path):
     assert not re.search(r"<(script|link|img)[^>]*(src|href)=", head[:300] + body)
 
 
+def test_the_page_draws_in_a_browser(shell, small_cnn, tmp_path, rendered):
+    page = tmp_path / "tune.html"
+    records = tmp_path / "own.jsonl"
+    shell("tune", small_cnn, "--trials", 3, "--records", records, "--html", page)
+    drawn = rendered(page)
+    assert drawn.count('class="main-svg"') >= 2
+    assert "Gain by task" in drawn
+
+
 def test_what_cannot_be_measured_here_is_refused(shell, small_cnn, capsys):
     shell("tune", small_cnn, "--target", "linux-arm64", status=2)
 
