@@ -1,10 +1,5 @@
-/* What a core can do at most: multiply-adds in registers, and bytes moved through a cache. */
-
-#ifndef LANES
-#define LANES 4
-#endif
-/* enough sums to hide the latency of a multiply-add on two units, and few enough for 16 registers */
-#define SUMS 12
+/* What a core can do at most: multiply-adds in registers, and bytes moved through a cache.
+ * LANES and SUMS are given by roofline.py. */
 
 typedef float vec __attribute__((vector_size(4 * LANES), aligned(4)));
 
