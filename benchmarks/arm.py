@@ -64,23 +64,25 @@ class Simulator:
         sys.path.insert(0, str(armsim))
         self.armsim: Any = importlib.import_module("armsim")
         self.core = self.armsim.CORES[core]
+        self.known = self.armsim.Dictionary()
 
     def whole(self, command: list[str], hot: int) -> Any:
         """The estimate of the last lap."""
         return self.armsim.estimate(command, self.core.name, roi=True, hot=max(hot, 1))
 
-    def learn(self, artifact: Path) -> None:
-        """Looks up all instructions of an artifact."""
+    def learn(self, artifact: Path) -> dict[int, str]:
+        """All instructions of an artifact, looked up."""
         elf = Elf(artifact.read_bytes())
         text = elf.section(".text")
         assert text is not None
         words = struct.unpack_from(f"<{text.size // 4}I", elf.data, text.offset)
-        self.armsim.Dictionary().learn(words)
+        self.known.learn(words)
+        return {word: self.known.texts[word] for word in words}
 
-    def laps(self, command: list[str]) -> tuple[list[int], str]:
-        """Cycles of every lap, and what was printed, of a program that has been learnt."""
+    def laps(self, command: list[str], learnt: dict[int, str]) -> tuple[list[int], str]:
+        """Cycles of every lap, and what was printed, of a program; the rest of it is cheap."""
         with tempfile.NamedTemporaryFile("w", suffix=".model") as file:
-            file.write(self.armsim.model_text(self.core, self.armsim.Dictionary().texts))
+            file.write(self.armsim.model_text(self.core, learnt))
             file.flush()
             laps, _, printed = self.armsim.run_guest(
                 self.core, command, self.armsim.DEFAULT_SYSROOT, None, f"in={file.name},roi=1"
@@ -118,10 +120,10 @@ def compiled(model: str, chosen: Target, folder: Path) -> tuple[Path, dict[str, 
 def layers(
     simulator: Simulator, command: list[str], manifest: dict[str, Any], per_cycle: float
 ) -> Iterator[Layer]:
-    tasks = manifest["tasks"]
+    tasks, learnt = manifest["tasks"], simulator.known.texts
     for first in range(0, tasks, LAPS):
         count = min(LAPS, tasks - first)
-        laps, printed = simulator.laps([*command, str(first), str(count)])
+        laps, printed = simulator.laps([*command, str(first), str(count)], learnt)
         rows = printed.splitlines()[first : first + count]
         for i, (row, cycles) in enumerate(zip(rows, laps[-count:], strict=True), first):
             task = dict(zip(manifest["task_columns"], manifest["task_rows"][i]))

@@ -3,7 +3,7 @@
 A record is a line of JSON with a checksum. Trials are notes of the search; a record with
 ``default``, the seconds of the untuned kernel beside which it was measured once more at the
 end of tuning, is a verdict, and one that won serves the compiler. Later lines replace earlier
-ones of the same config. Records shipped in ``tuning_logs/`` are read first, then the user's.
+ones of the same config. Records shipped in ``tuning_logs/`` serve where the user has no verdict.
 Lines that are damaged are told in one sentence and skipped; a line is written at once and
 synced, so that a process that is killed loses one at most.
 """
@@ -51,6 +51,8 @@ class Record:
     default: float | None = None
     #: whether it was not surely faster then
     rejected: bool = False
+    #: what estimated the seconds, if they were not measured
+    modelled: str = ""
     date: str = ""
 
     @property
@@ -61,6 +63,10 @@ class Record:
     @property
     def place(self) -> tuple[str, str]:
         return self.target, self.workload
+
+    @property
+    def family(self) -> str:
+        return self.target.partition(":")[0]
 
     @property
     def serves(self) -> bool:
@@ -145,9 +151,25 @@ def append(path: Path, record: Record) -> None:
         ) from error
 
 
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.=-]+", "_", text) + ".jsonl"
+
+
 def user_file(target: Target) -> Path:
     """Where this user's records of a target are."""
-    return RECORDS.value / (re.sub(r"[^\w.=-]+", "_", target.fingerprint) + ".jsonl")
+    return RECORDS.value / _file_name(target.fingerprint)
+
+
+def shipped_file(target: Target) -> Path:
+    """Where the records of a target are that come with armlet."""
+    return SHIPPED / _file_name(target.fingerprint)
+
+
+def of_family(target: Target) -> Iterator[Record]:
+    """Everything known of targets of one family: it serves none but its own, and teaches all."""
+    for folder in (SHIPPED, RECORDS.value):
+        for path in sorted(folder.glob("*.jsonl")):
+            yield from (r for r in _cached(path, _stamp(path)) if r.family == target.family)
 
 
 class Records:
@@ -161,9 +183,10 @@ class Records:
 
     @staticmethod
     def of(target: Target) -> Records:
-        """What is shipped and what this user has measured."""
-        files = [*sorted(SHIPPED.glob("*.jsonl")), user_file(target)]
-        return Records(r for f in files for r in _cached(f, _stamp(f)))
+        """What this user has measured, and what is shipped for workloads that are not judged."""
+        own, shipped = (_cached(f, _stamp(f)) for f in (user_file(target), shipped_file(target)))
+        judged = {r.place for r in own if r.default is not None}
+        return Records([*(r for r in shipped if r.place not in judged), *own])
 
     def add(self, record: Record) -> None:
         known = self._latest.get(record.identity)

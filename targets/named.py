@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from typing import Any
 
 from armlet.errors import TargetError
@@ -96,6 +97,16 @@ NAMED: dict[str, Target] = {
         *_CORTEX,
     )
 }
+
+
+def of_fingerprint(fingerprint: str) -> Target | None:
+    """The target that a tuning record speaks of, if there still is such a one."""
+    l1, l2 = (re.search(rf"{level}=(\d+)K", fingerprint) for level in ("l1", "l2"))
+    if not (l1 and l2):
+        return None
+    sizes = int(l1[1]) << 10, int(l2[1]) << 10
+    sized = (dataclasses.replace(t, l1_bytes=sizes[0], l2_bytes=sizes[1]) for t in NAMED.values())
+    return next((t for t in sized if t.fingerprint == fingerprint), None)
 
 
 def target(name: str | Target = "host") -> Target:

@@ -1,1 +1,1 @@
-"""Tuning records that are shipped: ``<name>.jsonl``, read by ``compiler/records.py``."""
+"""Tuning records that are shipped: a file for each fingerprint, read by ``compiler/records.py``."""

@@ -63,6 +63,7 @@ def _summary(known: Sequence[Record]) -> dict[str, Any]:
         "default_seconds": best.default if best else default,
         "trials": len(known),
         "failures": sum(bool(r.failure) for r in known),
+        "modelled": next((r.modelled for r in known if r.modelled), ""),
         "date": max(r.date for r in known),
     }
 
@@ -80,12 +81,12 @@ def show_records(files: Files = None, json: Json = False) -> None:
         return
     show.table(
         ["target", "workload", ">tuned us", ">default us", "template", "config", ">trials",
-         ">failed", "date"],
+         ">failed", "measured, or by what modelled"],
         [
             (
                 r["target"], r["workload"], _us(r["seconds"]), _us(r["default_seconds"]),
                 r["template"] or "default", _config(r["config"]), r["trials"], r["failures"],
-                r["date"],
+                r["modelled"] or r["date"],
             )
             for r in found
         ],

@@ -42,8 +42,8 @@ REASON = 200
 
 
 @dataclass
-class _Race:
-    """The outcome of a batch as it comes in."""
+class Race:
+    """The outcome of a batch as it comes in: seconds of each turn, or (kind, reason) of failing."""
 
     times: dict[int, list[float]] = field(default_factory=dict)
     failures: dict[int, tuple[str, str]] = field(default_factory=dict)
@@ -131,9 +131,9 @@ class Runner:
                 if stream:
                     stream.close()
 
-    def run(self, batch: Batch) -> _Race:
+    def run(self, batch: Batch) -> Race:
         """Measures a batch; one that crashes or hangs is left out and the rest measured again."""
-        race = _Race()
+        race = Race()
         left = list(range(len(batch.candidates)))
         idle = 0
         while left:
@@ -152,7 +152,7 @@ class Runner:
         return race
 
     def _attempt(
-        self, batch: Batch, left: Sequence[int], race: _Race
+        self, batch: Batch, left: Sequence[int], race: Race
     ) -> tuple[int | None, tuple[str, str]]:
         """What ended the runner, if anything did, and the candidate that ran then."""
         process = self._started()
@@ -187,7 +187,10 @@ class Runner:
 
 
 class Meter:
-    """Points to records."""
+    """Points to records. A meter that runs kernels elsewhere replaces ``race``."""
+
+    #: what estimates the seconds; "" where they are measured
+    modelled: str = ""
 
     def __init__(self, target: Target, executor: Executor | None = None) -> None:
         self.target = target
@@ -210,7 +213,7 @@ class Meter:
         kernels = [(i, k) for i, k in enumerate(built) if isinstance(k, Kernel)]
         try:
             with tempfile.TemporaryDirectory(prefix="armlet-tune-") as folder:
-                found = self._run(points, kernels, Path(folder), race) if kernels else _Race()
+                found = self.race(points, kernels, Path(folder), race) if kernels else Race()
         except OSError as error:
             raise OutputError(
                 f"a temporary file could not be written: {error.strerror or error}",
@@ -223,13 +226,14 @@ class Meter:
             for i, (p, k) in enumerate(zip(points, built))
         ]
 
-    def _run(
+    def race(
         self,
         points: Sequence[Point],
         kernels: Sequence[tuple[int, Kernel]],
         folder: Path,
         race: dict[str, Any],
-    ) -> _Race:
+    ) -> Race:
+        """The outcome of ``kernels``, each the one of a point, in that order."""
         workloads = list(dict.fromkeys(points[i].workload for i, _ in kernels))
         counted = [(k, len(points[i].workload.group.inputs) + 1) for i, k in kernels]
         candidates = tuple(
@@ -239,10 +243,10 @@ class Meter:
         library = build.link(counted, self.target, folder)
         return self.runner.run(Batch(str(library), tuple(workloads), candidates, **race))
 
-    @staticmethod
     def _record(
-        point: Record, built: Kernel | Exception, index: int, race: _Race
+        self, point: Record, built: Kernel | Exception, index: int, race: Race
     ) -> tuple[Record, list[float]]:
+        point = replace(point, modelled=self.modelled)
         times = race.times.get(index, [])
         if times:
             low, middle, high = (float(q) for q in np.percentile(times, [25, 50, 75]))

@@ -51,6 +51,11 @@ class Workload:
     group: Group
     constants: tuple[int, ...]
 
+    @property
+    def text(self) -> str:
+        """What records call it."""
+        return self.group.workload
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -120,9 +125,8 @@ class _Data:
     """Operands, the right answer, and the sets of pointers that calls take in turns."""
 
     def __init__(self, workload: Workload) -> None:
-        group, rng = workload.group, np.random.default_rng(0)
-        arrays = [_random(v, rng) for v in group.inputs]
-        self.right = _evaluate(group, arrays)
+        arrays, self.right = sample(workload.group)
+        group = workload.group
         sizes = sum(arrays[i].nbytes for i in workload.constants)
         copies = min(COPIES, -(-FILL // sizes)) if sizes else 1
         once = [_Memory(a) for a in arrays]
@@ -142,6 +146,13 @@ class _Data:
         self.copies, self.first = copies, pointers[0]
 
 
+def sample(group: Group) -> tuple[list[np.ndarray], np.ndarray]:
+    """Random data for a group, the same each time, and the right answer."""
+    rng = np.random.default_rng(0)
+    arrays = [_random(v, rng) for v in group.inputs]
+    return arrays, _evaluate(group, arrays)
+
+
 def _evaluate(group: Group, arrays: Sequence[np.ndarray]) -> np.ndarray:
     from armlet.compiler.ir import Const
 
@@ -152,6 +163,14 @@ def _evaluate(group: Group, arrays: Sequence[np.ndarray]) -> np.ndarray:
             found = call.op.evaluate(*operands)  # type: ignore[attr-defined]
         made.update(zip(call.outputs, found if isinstance(found, (tuple, list)) else [found]))
     return np.asarray(made[group.output])
+
+
+def difference(got: np.ndarray, want: np.ndarray) -> str:
+    """What is wrong with an answer; "" if nothing is."""
+    if got.dtype.kind != "f":
+        return "" if np.array_equal(got, want) else "its answer differs"
+    error = np.abs(got - want).max() / max(np.abs(want).max(), 1e-30)
+    return "" if error <= TOLERANCE else f"its answer differs by {error:.2g} of the range"
 
 
 class _Runner:
@@ -200,11 +219,7 @@ class _Runner:
         if not (scratch.whole and data.out.whole):
             data.out.behind[:] = 0xFF
             return "it writes beyond its buffers"
-        got, want = data.out.array, data.right
-        if got.dtype.kind != "f":
-            return "" if np.array_equal(got, want) else "its answer differs"
-        error = np.abs(got - want).max() / max(np.abs(want).max(), 1e-30)
-        return "" if error <= TOLERANCE else f"its answer differs by {error:.2g} of the range"
+        return difference(data.out.array, data.right)
 
     def _race(
         self, right: Sequence[tuple[int, Candidate, _Data, Any]], batch: Batch

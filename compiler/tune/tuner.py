@@ -11,22 +11,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from armlet.compiler.records import FASTER, Record, Records, append, read
-from armlet.targets import NAMED, Target
+from armlet.compiler.records import FASTER, Record, Records, append, of_family, read, user_file
+from armlet.targets import Target, of_fingerprint
 
 from .features import features, matrix
 from .measure import Meter
 from .ranker import Samples
-from .runner import Workload
 from .search import Search
-from .tasks import Point, Task, group_of, points_of
+from .tasks import Point, Task, point_of
 
 #: candidates that are built and raced together
 BATCH = 8
@@ -103,8 +102,9 @@ class Tuner:
         observe: Callable[[Update], None] = lambda update: None,
     ) -> None:
         self.target, self.meter, self.output, self.observe = target, meter, output, observe
-        known = Records(r for r in [*Records.of(target), *read(output)])
-        names, others = _taught(known, target)
+        own = [*read(user_file(target)), *read(output)]
+        known = Records(r for r in own if r.modelled == meter.modelled)
+        names, others = _taught([*of_family(target), *read(output)], target)
         self.jobs = [self._job(t, known, names, others, seed) for t in tasks]
         self.trials = 0
         self._begun = time.monotonic()
@@ -114,21 +114,20 @@ class Tuner:
         task: Task,
         known: Records,
         names: Sequence[str],
-        others: dict[str, list[tuple[dict[str, float], float]]],
+        others: _Taught,
         seed: int,
     ) -> Job:
         points = task.points(self.target)
         rows = [features(p, self.target) for p in points]
         names = sorted({*names, *(n for row in rows for n in row)})
-        own = {w.group.workload for w in task.workloads}
-        taught = [
-            _samples(found, names) for workload, found in others.items() if workload not in own
-        ]
+        told = {w: found for w in task.workloads if (found := known.at(w.text, self.target))}
+        own = {(self.target.fingerprint, w.text, self.meter.modelled) for w in told}
+        taught = [_samples(found, names) for key, found in others.items() if key not in own]
         estimates = np.exp2([row["estimate"] for row in rows])
         search = Search(matrix(rows, names), estimates, len(task.workloads), taught, seed)
         job = Job(task, points, search)
         place = {p.record.identity: i for i, p in enumerate(points)}
-        for record in (r for w in own for r in known.at(w, self.target)):
+        for record in (r for found in told.values() for r in found):
             if record.identity in place:
                 search.tell(place[record.identity], record.seconds)
         return job
@@ -266,37 +265,24 @@ def _chunks(jobs: Sequence[Job]) -> Iterator[list[Job]]:
 # -- what earlier records teach -------------------------------------------------------------------
 
 
-def _taught(
-    known: Records, target: Target
-) -> tuple[list[str], dict[str, list[tuple[dict[str, float], float]]]]:
-    """Features and seconds of the trials of the target's family, by workload."""
-    targets = {t.fingerprint: t for t in (*NAMED.values(), target) if t.family == target.family}
-    usable = [r for r in known if r.target in targets and (r.seconds or r.failure)][-TAUGHT:]
-    by_workload: dict[tuple[str, str], list[Record]] = {}
-    for record in usable:
-        by_workload.setdefault(record.place, []).append(record)
-    found: dict[str, list[tuple[dict[str, float], float]]] = {}
+#: features and seconds of what was measured, by target, workload and how they were found
+_Taught = dict[tuple[str, str, str], list[tuple[dict[str, float], float]]]
+
+
+def _taught(records: Iterable[Record], target: Target) -> tuple[list[str], _Taught]:
+    """Names of the features, and what the trials of the target's family tell."""
+    trials = [r for r in Records(records) if r.seconds or r.failure][-TAUGHT:]
+    found: _Taught = {}
     names: set[str] = set()
-    for (fingerprint, workload), records in by_workload.items():
-        rows = list(_rows(workload, records, targets[fingerprint]))
-        names.update(n for row, _ in rows for n in row)
-        if rows:
-            key = workload if fingerprint == target.fingerprint else f"{fingerprint} {workload}"
-            found[key] = rows
+    for record in trials:
+        of = target if record.target == target.fingerprint else of_fingerprint(record.target)
+        point = point_of(record, of) if of else None
+        if point and of:
+            row = features(point, of)
+            names.update(row)
+            key = (*record.place, record.modelled)
+            found.setdefault(key, []).append((row, record.seconds or math.inf))
     return sorted(names), found
-
-
-def _rows(
-    workload: str, records: Sequence[Record], target: Target
-) -> Iterator[tuple[dict[str, float], float]]:
-    """Of the records whose templates still have such points."""
-    try:
-        points = {p.record.identity: p for p in points_of(Workload(group_of(workload), ()), target)}
-    except (SyntaxError, ValueError, KeyError):  # an operator that has changed
-        return
-    for record in records:
-        if record.identity in points:
-            yield features(points[record.identity], target), record.seconds or math.inf
 
 
 def _samples(found: Sequence[tuple[dict[str, float], float]], names: Sequence[str]) -> Samples:

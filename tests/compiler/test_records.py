@@ -12,10 +12,20 @@ import pytest
 
 from armlet.compiler import records as module
 from armlet.compiler.lower.compile import lower
-from armlet.compiler.records import Record, Records, append, now, parse, read, user_file
+from armlet.compiler.records import (
+    Record,
+    Records,
+    append,
+    now,
+    of_family,
+    parse,
+    read,
+    shipped_file,
+    user_file,
+)
 from armlet.errors import OutputError
 from armlet.schedules.cpu.matmul import MatMul
-from armlet.targets import NAMED, target
+from armlet.targets import NAMED, of_fingerprint, target
 from tests.schedules.harness import Net
 
 HOST = target()
@@ -101,14 +111,50 @@ def test_a_line_cut_short_costs_only_itself(tmp_path):
     assert list(read(path)) == [one, three]
 
 
-def test_the_users_file_and_the_shipped_ones_are_one(tmp_path, monkeypatch):
+def test_shipped_records_serve_where_the_user_has_judged_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "SHIPPED", tmp_path / "shipped")
-    append(tmp_path / "shipped" / "x.jsonl", record(1e-3, workload="shipped"))
+    append(shipped_file(HOST), record(1e-3, workload="shipped", modelled="a simulator"))
     assert Records.of(HOST).seconds("shipped", HOST) == 1e-3
     append(user_file(HOST), record(2e-3, workload="own"))
     assert Records.of(HOST).seconds("own", HOST) == 2e-3
-    append(user_file(HOST), record(3e-3, 3e-3, workload="shipped"))
+    append(user_file(HOST), record(5e-3, None, workload="shipped", config={"a": 2}))
+    assert Records.of(HOST).best("shipped", HOST).modelled  # the user's is a trial only
+    append(user_file(HOST), record(3e-3, 3e-3, workload="shipped", config={"a": 2}))
     assert Records.of(HOST).best("shipped", HOST) is None
+
+
+def test_records_made_for_one_core_serve_no_other_and_teach_its_family(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SHIPPED", tmp_path)
+    a55, a53, a76 = (NAMED[f"linux-arm64-cortex-{c}"] for c in ("a55", "a53", "a76"))
+    append(shipped_file(a55), record(target=a55.fingerprint))
+    assert Records.of(a55).best("w", a55)
+    for other in (a53, a76, HOST):
+        assert len(Records.of(other)) == 0
+        # not even from the wrong file
+        assert Records(read(shipped_file(a55))).best("w", other) is None
+    assert [r.target for r in of_family(a76)] == [a55.fingerprint]
+    assert not list(of_family(HOST))
+
+
+def test_what_is_shipped_can_be_read_and_is_small():
+    files = sorted(module.SHIPPED.glob("*.jsonl"))
+    assert sum(f.stat().st_size for f in files) < 1 << 20
+    for path in files:
+        for line in path.read_bytes().splitlines():
+            shipped = parse(line)
+            of = of_fingerprint(shipped.target)
+            assert of is not None and shipped_file(of) == path
+            assert shipped.default is not None
+            assert bool(shipped.modelled) == (of.family == "aarch64")
+
+
+def test_a_fingerprint_tells_its_target():
+    for known in (*NAMED.values(), HOST):
+        found = of_fingerprint(known.fingerprint)
+        assert found is not None and found.lanes == known.lanes
+        assert (found.l1_bytes, found.l2_bytes) == (known.l1_bytes, known.l2_bytes)
+    assert of_fingerprint("x86_64:unheard-of,lanes=16,l1=48K,l2=2048K") is None
+    assert of_fingerprint("") is None
 
 
 def test_a_full_disk_is_an_error_in_a_sentence_and_loses_nothing(tmp_path):

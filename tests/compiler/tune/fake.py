@@ -51,6 +51,8 @@ def invented(point: Point) -> float:
 
 
 class FakeMeter:
+    modelled = ""
+
     def __init__(self, seconds: Callable[[Point], float | None] = invented) -> None:
         self.seconds = seconds
         self.measured: list[Point] = []

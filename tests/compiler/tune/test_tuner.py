@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from armlet.compiler.build import build
+from armlet.compiler.ir import Module
+from armlet.compiler.ops import parse
 from armlet.compiler.records import Records, read
-from armlet.compiler.tune.tasks import group_of, points_of
+from armlet.compiler.tune.tasks import group_of, points_of, tasks_of
 from armlet.compiler.tune.tuner import BATCH, Budget, Tuner
 from armlet.errors import OutputError
 
@@ -33,6 +36,37 @@ def test_a_workloads_text_makes_its_group_again():
     assert group_of(workload.group.workload).workload == workload.group.workload
     text = "matmul_packed(f32[1,128,512], f32[32,512,16]) {columns=512} : f32[1,128,512]"
     assert group_of(text).workload == text
+
+
+SEPARABLE = """\
+const $e : f32[96,16,1,1] = random(1)
+const $d : f32[96,1,3,3] = random(2)
+const $p : f32[16,96,1,1] = random(3)
+const $w : f32[16,16,3,3] = random(4)
+def main(%x: f32[1,16,112,112]) -> f32[1,16,112,112] {
+  %e = conv2d(%x, $e) : f32[1,96,112,112]  # "e"
+  %f = relu(%e) : f32[1,96,112,112]  # "f"
+  %d = conv2d(%f, $d) {pads=[1,1,1,1], group=96} : f32[1,96,112,112]  # "d"
+  %p = conv2d(%d, $p) : f32[1,16,112,112]  # "p"
+  %y = conv2d(%p, $w) {pads=[1,1,1,1]} : f32[1,16,112,112]  # "w"
+  return %y
+}
+"""
+
+
+def test_a_chain_is_one_task_and_its_record_decides_on_its_kernel(tmp_path):
+    module = Module(parse(SEPARABLE), ("y",))
+    tasks = {t.name: t for t in tasks_of(module, HOST)}
+    assert set(tasks) == {"p", "w"}
+    (workload,) = tasks["p"].workloads
+    assert workload.text.count(" -> ") == 2 and len(workload.constants) == 3
+    assert group_of(workload.text).workload == workload.text
+    assert {p.template.name for p in tasks["p"].points(HOST)} == {"conv2d_chain"}
+    (job,), _ = tuned(tmp_path / "r", [tasks["p"]], trials=40)
+    best = job.points[job.search.best]
+    made = build(module, HOST, records=Records(read(tmp_path / "r")))
+    (chain,) = [k for k in made.plan.kernels if k.template == "conv2d_chain"]
+    assert chain.recorded and chain.config == best.record.config
 
 
 def test_each_forms_default_comes_first_and_the_budget_is_kept(tmp_path):
