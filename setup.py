@@ -23,6 +23,7 @@ setup(
     package_data={
         "armlet": ["*.c"],
         "armlet.runtime": ["include/*.h", "src/*.c", "src/*.h", "guest/*.c"],
+        "armlet.targets": ["*.toml"],
         "armlet.tuning_logs": ["*.jsonl"],
     },
 )

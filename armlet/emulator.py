@@ -1,6 +1,6 @@
 """Emulators of other machines: qemu's user mode, with a C library for programs to run on.
 
-Compiling goes on without one, and says so. Adding an architecture is a row of ``_LOADERS``.
+Compiling goes on without one, and says so. Adding an architecture is a row of ``_MACHINES``.
 """
 
 from __future__ import annotations
@@ -19,8 +19,31 @@ from armlet.compiler.link.runtime import HEADER, compiled_once
 from armlet.errors import ExecutionError
 from armlet.targets import Target
 
-#: architecture -> the dynamic loader's path, below the root of its C library
-_LOADERS = {"aarch64": "lib/ld-linux-aarch64.so.1"}
+
+@dataclass(frozen=True)
+class _Machine:
+    #: qemu-NAME
+    qemu: str
+    #: the dynamic loader's path, below the root of its C library
+    loader: str
+    #: that root and who brings it, on Debian
+    root: str
+    package: str
+    options: tuple[str, ...] = ()
+
+
+_MACHINES = {
+    "arm64": _Machine(
+        "aarch64", "lib/ld-linux-aarch64.so.1", "/usr/aarch64-linux-gnu", "libc6-arm64-cross"
+    ),
+    "armv7": _Machine(
+        "arm", "lib/ld-linux-armhf.so.3", "/usr/arm-linux-gnueabihf", "libc6-armhf-cross"
+    ),
+    "riscv64": _Machine(
+        "riscv64", "lib/ld-linux-riscv64-lp64d.so.1", "/usr/riscv64-linux-gnu",
+        "libc6-riscv64-cross", ("-cpu", "rv64,v=true,vext_spec=v1.0,vlen=256,elen=64"),
+    ),
+}  # fmt: skip
 
 _GUEST = Path(armlet.runtime.__file__).parent / "guest" / "guest.c"
 
@@ -44,22 +67,21 @@ class Emulator:
 
 def find(target: Target) -> Emulator:
     """The emulator for a target's programs."""
-    machine = target.machine
-    if target.system != "Linux" or machine not in _LOADERS:
-        return Emulator(missing=f"no emulator is known for {target.system} on {machine}")
-    qemu = shutil.which(f"qemu-{machine}")
+    machine = _MACHINES.get(target.architecture) if target.system == "linux" else None
+    if machine is None:
+        return Emulator(missing=f"no emulator is known for {target.name}")
+    qemu = shutil.which(f"qemu-{machine.qemu}")
+    install = f"apt install qemu-user {machine.package}"
     if qemu is None:
-        return Emulator(
-            missing=f"qemu-{machine} is not installed (Debian: apt install qemu-user "
-            "libc6-arm64-cross)"
-        )
-    roots = [os.environ.get("QEMU_LD_PREFIX"), f"/usr/{machine}-linux-gnu", "/"]
-    for root in filter(None, roots):
-        if Path(root, _LOADERS[machine]).exists():
-            return Emulator((qemu, "-L", root))
+        return Emulator(missing=f"qemu-{machine.qemu} is not installed (Debian: {install})")
+    # a processor that the user names wins
+    options = () if "QEMU_CPU" in os.environ else machine.options
+    for root in filter(None, [os.environ.get("QEMU_LD_PREFIX"), machine.root, "/"]):
+        if Path(root, machine.loader).exists():
+            return Emulator((qemu, *options, "-L", root))
     return Emulator(
-        missing=f"there is no C library for {machine} (Debian: apt install libc6-arm64-cross; "
-        "else set QEMU_LD_PREFIX to a root folder of such a system)"
+        missing=f"there is no C library for {target.name} (Debian: {install}; else set "
+        "QEMU_LD_PREFIX to a root folder of such a system)"
     )
 
 

@@ -11,22 +11,32 @@ from pathlib import Path
 
 from armlet.errors import TargetError
 
+from .cores import CORES
+from .extensions import EXTENSIONS, extended
 from .target import Target
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_SYSTEMS = {"Linux": "linux", "Darwin": "macos"}
 
 
 @lru_cache(maxsize=1)
-def cpu_flags() -> frozenset[str]:
-    """The features of this processor, by the names of /proc/cpuinfo."""
+def _cpuinfo() -> dict[str, set[str]]:
+    """Key -> its values over all processors, of /proc/cpuinfo."""
+    found: dict[str, set[str]] = {}
     try:
-        text = Path("/proc/cpuinfo").read_text()
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return frozenset()
-    for line in text.splitlines():
-        if line.startswith(("flags", "Features")):
-            return frozenset(line.partition(":")[2].split())
-    return frozenset()
+        return found
+    for line in lines:
+        key, _, value = line.partition(":")
+        found.setdefault(key.strip(), set()).add(value.strip())
+    return found
+
+
+def cpu_flags() -> frozenset[str]:
+    """The features that every processor here has, by the names of /proc/cpuinfo."""
+    rows = _cpuinfo().get("flags") or _cpuinfo().get("Features") or set()
+    return frozenset.intersection(*(frozenset(r.split()) for r in rows)) if rows else frozenset()
 
 
 def cores() -> int:
@@ -36,7 +46,8 @@ def cores() -> int:
 
 def is_native(target: Target) -> bool:
     """Whether this machine is of the target's kind, if perhaps without some of its features."""
-    return (target.system, target.machine) == (platform.system(), platform.machine())
+    here = (_SYSTEMS.get(platform.system()), platform.machine())
+    return (target.system, target.machine) == here
 
 
 def _cache_bytes(level: int, default: int) -> int:
@@ -53,15 +64,29 @@ def _cache_bytes(level: int, default: int) -> int:
     return default
 
 
+def _parts() -> set[tuple[int, ...]]:
+    """Implementer and part of the cores, where the system tells (Arm)."""
+    makers = _cpuinfo().get("CPU implementer", set())
+    return {(int(m, 16), int(p, 16)) for m in makers for p in _cpuinfo().get("CPU part", set())}
+
+
 def host(named: Mapping[str, Target]) -> Target:
-    """The most capable named target that this processor satisfies, with its own sizes."""
+    """The most capable named target that this processor satisfies, with its own sizes.
+
+    Arm's cores do not grow by levels: there it is the target of the core that is found, or its
+    family's with the extensions that are.
+    """
     fitting = [t for t in named.values() if is_native(t) and cpu_flags().issuperset(t.features)]
     if not fitting:
         raise TargetError(
             f"no target is known for this machine ({platform.system()} on {platform.machine()})",
-            way_out=f"name one of {', '.join(named)}",
+            way_out="name what to compile for: `armlet targets` lists it",
         )
-    best = max(fitting, key=lambda t: len(t.features))
+    if parts := _parts():
+        here = [c.name for c in CORES.values() if c.part in parts]
+        mine = [t for t in fitting if any(t.name.endswith(f"-{name}") for name in here)]
+        fitting = mine or [_with_extensions(fitting[0])]
+    best = max(fitting, key=lambda t: (len(t.features), t.fma_units))
     return dataclasses.replace(
         best,
         name="host",
@@ -69,3 +94,8 @@ def host(named: Mapping[str, Target]) -> Target:
         l2_bytes=_cache_bytes(2, best.l2_bytes),
         cores=cores(),
     )
+
+
+def _with_extensions(family: Target) -> Target:
+    rows = EXTENSIONS[family.architecture].items()
+    return extended(family, tuple(n for n, e in rows if cpu_flags().issuperset(e.features)))

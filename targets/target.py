@@ -1,6 +1,8 @@
 """A target: what the compiler must know of a machine, as plain data.
 
-Adding one is adding a value to ``named.py``; nothing elsewhere asks for a CPU by name.
+A family (``families.py``) is an operating system on an architecture; a core (``cores.toml``), a
+device (``devices.toml``) or an extension (``extensions.py``) makes one more special. Nothing
+elsewhere asks for a CPU by name.
 """
 
 from __future__ import annotations
@@ -12,9 +14,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Target:
-    """One CPU family under one operating system."""
+    """One kind of processor under one operating system."""
 
     name: str
+    #: linux, android, macos, ios or web
+    system: str
+    #: as in the names of families: x86_64, arm64, armv7, riscv64, wasm32
+    architecture: str
     #: LLVM's triple, processor and attributes
     triple: str
     cpu: str
@@ -26,6 +32,11 @@ class Target:
     #: float32 lanes of a vector register
     lanes: int
     vector_registers: int
+    #: LLVM's name of the calling convention, where the triple does not say it
+    abi: str = ""
+    pointer_bytes: int = 8
+    #: of the largest pages that the system maps libraries in
+    page_bytes: int = 4 << 10
     #: instructions that a core starts in a cycle
     issue_width: int = 5
     #: whether they start in the order of the code, each waiting for those before it
@@ -34,7 +45,7 @@ class Target:
     #: beside integer instructions (``schedules/cpu/inorder/pipeline.py`` has the kinds)
     pairs: tuple[str, ...] = ()
     #: fused multiply-adds that start each cycle, and cycles until the next may add to its result
-    fma_units: int = 2
+    fma_units: float = 2
     fma_latency: int = 4
     #: vector loads each cycle
     load_units: float = 2
@@ -45,6 +56,7 @@ class Target:
     lane_fma: bool = False
     l1_bytes: int = 32 << 10
     l2_bytes: int = 256 << 10
+    #: those that a model may share, which are the big ones of a phone
     cores: int = 4
     #: work of one core that is worth a thread: sharing a call costs a barrier, which takes about
     #: half of this (``benchmarks/executor_overhead.py``), and lines that other caches hold
@@ -56,11 +68,6 @@ class Target:
         return self.triple.split("-")[0]
 
     @property
-    def system(self) -> str:
-        """The operating system, as ``platform.system`` calls it."""
-        return self.triple.split("-")[-2].capitalize()
-
-    @property
     def tvm(self) -> dict[str, Any]:
         """The target as TVM's LLVM back end takes it."""
         return {
@@ -69,6 +76,7 @@ class Target:
             "mcpu": self.cpu,
             "mattr": list(self.attributes),
             "opt-level": 3,
+            **({"mabi": self.abi} if self.abi else {}),
         }
 
     @property

@@ -148,9 +148,9 @@ def _cpu() -> Finding:
 
 def _other_machines() -> Finding:
     from armlet import emulator
-    from armlet.targets import NAMED, is_native
+    from armlet.targets import FAMILIES, is_native
 
-    foreign = [t for t in NAMED.values() if not is_native(t)]
+    foreign = [t for t in FAMILIES.values() if not is_native(t)]
     text = f"compiles for {', '.join(t.name for t in foreign)}"
     missing = dict.fromkeys(filter(None, (emulator.find(t).missing for t in foreign)))
     if missing:

@@ -1,4 +1,4 @@
-"""A small reader of 64-bit little-endian ELF shared libraries: what the checks ask about."""
+"""A small reader of little-endian ELF shared libraries: what the checks ask about."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass
 from functools import cached_property
 
-MACHINES = {"x86_64": 62, "aarch64": 183, "riscv64": 243}
+MACHINES = {"x86_64": 62, "armv7l": 40, "aarch64": 183, "riscv64": 243}
 
 _ET_REL, _ET_DYN = 1, 3
 _SHF_ALLOC = 2
@@ -51,6 +51,28 @@ def _read(layout: str, data: bytes | memoryview, offset: int) -> tuple[int, ...]
         raise ElfError("the file is truncated") from None
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """How a class of ELF lays out what is read here; ``struct`` letters and, of each row, the
+    places of the fields asked for (System V ABI, chapters 4 and 5)."""
+
+    header: str
+    segment: str
+    #: type, flags, offset, file size
+    segment_at: tuple[int, ...]
+    section: str
+    dynamic: str
+    symbol: str
+    #: name, section
+    symbol_at: tuple[int, int]
+
+
+_LAYOUTS = {
+    1: _Layout("HHIIIIIHHHHHH", "8I", (0, 6, 1, 4), "10I", "iI", "IIIBBH", (0, 5)),
+    2: _Layout("HHIQQQIHHHHHH", "IIQQQQQQ", (0, 1, 2, 5), "IIQQQQIIQQ", "qQ", "IBBHQQ", (0, 3)),
+}
+
+
 class Elf:
     """``data`` is the whole file; ``kind`` is what it must be."""
 
@@ -58,29 +80,29 @@ class Elf:
         self.data = data
         if bytes(data[:4]) != b"\x7fELF":
             raise ElfError("it does not begin like an ELF file")
-        if bytes(data[4:6]) != b"\x02\x01":
-            raise ElfError("it is not 64-bit little-endian")
-        header = _read("HHIQQQIHHHHHH", data, 16)
+        bits, order = _read("BB", data, 4)
+        if bits not in _LAYOUTS or order != 1:
+            raise ElfError("it is not little-endian")
+        self._layout = _LAYOUTS[bits]
+        header = _read(self._layout.header, data, 16)
         found, self.machine = header[:2]
         if found != kind:
             raise ElfError("it is not a shared library")
         self._programs, self._sections = header[4], header[5]
         self._program_count, self._section_count, self._names = header[9], header[11], header[12]
 
+    def _rows(self, layout: str, offset: int, count: int) -> list[tuple[int, ...]]:
+        size = struct.calcsize("<" + layout)
+        return [_read(layout, self.data, offset + size * i) for i in range(count)]
+
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
-        rows = [
-            _read("IIQQQQQQ", self.data, self._programs + 56 * i)
-            for i in range(self._program_count)
-        ]
-        return tuple(Segment(r[0], r[1], r[2], r[5]) for r in rows)
+        rows = self._rows(self._layout.segment, self._programs, self._program_count)
+        return tuple(Segment(*(r[i] for i in self._layout.segment_at)) for r in rows)
 
     @cached_property
     def sections(self) -> tuple[Section, ...]:
-        rows = [
-            _read("IIQQQQIIQQ", self.data, self._sections + 64 * i)
-            for i in range(self._section_count)
-        ]
+        rows = self._rows(self._layout.section, self._sections, self._section_count)
         if self._names >= len(rows):
             raise ElfError("the file is damaged")
         names = rows[self._names][4]
@@ -98,8 +120,8 @@ class Elf:
         section = self.section(".dynamic")
         if section is None:
             raise ElfError("it has no dynamic section")
-        count = section.size // 16
-        return tuple(_read("qQ", self.data, section.offset + 16 * i) for i in range(count))  # type: ignore[misc]
+        count = section.size // struct.calcsize("<" + self._layout.dynamic)
+        return tuple(self._rows(self._layout.dynamic, section.offset, count))  # type: ignore[arg-type]
 
     @cached_property
     def needed(self) -> tuple[str, ...]:
@@ -116,12 +138,10 @@ class Elf:
         symbols = self.section(".dynsym")
         assert symbols is not None
         strings = self.sections[symbols.link]
-        found = []
-        for i in range(1, symbols.size // 24):
-            name, _, _, section, _, _ = _read("IBBHQQ", self.data, symbols.offset + 24 * i)
-            if section:
-                found.append(self._string(strings.offset + name))
-        return tuple(sorted(found))
+        name, section = self._layout.symbol_at
+        count = symbols.size // struct.calcsize("<" + self._layout.symbol)
+        rows = self._rows(self._layout.symbol, symbols.offset, count)
+        return tuple(sorted(self._string(strings.offset + r[name]) for r in rows if r[section]))
 
     @property
     def has_text_relocations(self) -> bool:

@@ -34,9 +34,9 @@ _LIBM = [*_DOUBLE, *(f"{name}f" for name in _DOUBLE)]
 def libraries(triple: str) -> dict[str, list[str]]:
     """Name that the loader looks for -> functions, for the C library of a zig triple."""
     libc = triple.split("-")[2].split(".")[0]
-    if libc == "gnu":
+    if libc.startswith("gnu"):
         return {"libc.so.6": _LIBC, "libpthread.so.0": _THREADS, "libm.so.6": _LIBM}
-    if libc == "android":
+    if libc.startswith("android"):
         return {"libc.so": [*_LIBC, *_THREADS], "libm.so": _LIBM}
     return {"libc.so": [*_LIBC, *_THREADS, *_LIBM]}
 

@@ -103,7 +103,7 @@ def _link(plan: Plan, made: runtime.Runtime, folder: Path) -> Path:
         (folder / objects[-1]).write_bytes(kernel.object)
     exported = "".join(f" {name};" for name in runtime.exports())
     (folder / "exports.map").write_text(f"{{ global:{exported} local: *; }};\n")
-    inputs = [*map(str, made.objects), *objects, *map(str, made.stubs)]
+    inputs = [*map(str, made.objects), *objects, *map(str, made.stubs), *map(str, made.helpers)]
     (folder / "inputs").write_text("".join(f'"{name}"\n' for name in inputs))
     artifact = folder / "model.so"
     toolchain.run("linking", ["ld.lld", *_OPTIONS, "-o", artifact, "@inputs"], folder)

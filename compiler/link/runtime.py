@@ -26,12 +26,17 @@ FLAGS = (
     "-Wall", "-Wextra", "-Wconversion", "-Werror",
 )  # fmt: skip
 
+#: architectures without instructions for all that C has, such as division of 64 bits
+_INCOMPLETE = ("arm-", "thumb-")
+
 
 @dataclass(frozen=True)
 class Runtime:
     objects: tuple[Path, ...]
     #: stubs of the C library's parts
     stubs: tuple[Path, ...]
+    #: libraries of what the compiler calls where the processor lacks it
+    helpers: tuple[Path, ...]
 
 
 @lru_cache(maxsize=1)
@@ -52,10 +57,16 @@ def runtime(triple: str) -> Runtime:
         toolchain.run("compiling the runtime", compile_all, folder)
         for name, functions in stubs.items():
             _make_stub(triple, name, functions, folder)
+        if triple.startswith(_INCOMPLETE):
+            _make_helpers(triple, folder)
 
-    recipe = (triple, FLAGS, stubs)
+    recipe = (triple, FLAGS, stubs, _INCOMPLETE)
     folder = compiled_once("runtime", recipe, [HEADER, *sorted(SOURCES.iterdir())], make)
-    return Runtime(tuple(sorted(folder.glob("*.o"))), tuple(folder / name for name in stubs))
+    return Runtime(
+        objects=tuple(sorted(folder.glob("*.o"))),
+        stubs=tuple(folder / name for name in stubs),
+        helpers=tuple(folder.glob("*.a")),
+    )
 
 
 def compiled_once(
@@ -82,6 +93,12 @@ def _made_beside(folder: Path, make: Callable[[Path], None]) -> None:
             raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _make_helpers(triple: str, folder: Path) -> None:
+    source = toolchain.zig().parent / "lib" / "compiler_rt.zig"
+    options = ["-target", triple, "-O", "ReleaseSmall", "-fPIC", "--name", "compiler_rt"]
+    toolchain.run("compiling the compiler's helpers", ["build-lib", source, *options], folder)
 
 
 def _make_stub(triple: str, name: str, functions: list[str], folder: Path) -> None:

@@ -89,7 +89,7 @@ def ways(group: Group, target: Target, extent: int) -> int:
     moved = sum(v.type.elements for v in group.inputs)
     computed = sum(v.type.elements for c in group.calls for v in c.outputs)
     macs = max(group.macs, _MACS_AN_ELEMENT * (moved + computed))
-    cycles = macs // (target.lanes * target.fma_units)
+    cycles = int(macs / (target.lanes * target.fma_units))
     return max(1, min(extent, cycles // target.sharing_cycles))
 
 

@@ -1,4 +1,5 @@
-#if !defined(__x86_64__) && !defined(__i386__) && !defined(__aarch64__)
+#if !defined(__x86_64__) && !defined(__i386__) && !defined(__aarch64__) && \
+    !defined(__arm__) && !defined(__riscv)
 #include "cpu.h"
 
 /* Targets whose code needs no more than the ABI promises. */

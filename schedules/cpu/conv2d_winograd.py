@@ -220,7 +220,7 @@ class _Writer:
             tile.columns, rows, (inorder.Tap(0, tuple(range(tile.rows))),), s.block
         )
         aligned = s.channels % s.block == 0 and s.lanes == 4
-        if self.target.in_order and aligned and inorder.fits(body, self.target):
+        if aligned and inorder.fits(body, self.target):
             u = self.graph.arrays[self.u]
             multiply(
                 code, self.target, body, acc,

@@ -80,10 +80,10 @@ def test_an_older_version_of_a_template_does_not_serve():
 
 
 def test_no_target_serves_another():
-    prints = {t.fingerprint for t in NAMED.values()}
-    assert len(prints) == len(NAMED)
+    linux = [t for t in NAMED.values() if t.system == "linux"]
+    assert len({t.fingerprint for t in linux}) == len(linux)
     known = Records([record(target=NAMED["linux-x86_64-v3"].fingerprint)])
-    others = [t for t in NAMED.values() if t.name != "linux-x86_64-v3"]
+    others = [t for t in linux if t.name != "linux-x86_64-v3"]
     assert all(known.best("w", t) is None for t in others)
     smaller = dataclasses.replace(HOST, l2_bytes=HOST.l2_bytes // 2)
     assert smaller.fingerprint != HOST.fingerprint

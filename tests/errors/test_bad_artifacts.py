@@ -37,7 +37,7 @@ CONTENTS = {
     "all but the end": ("cut", _cut(0.999)),
     "more at the end": ("", lambda data: data + b"\0"),
     "a byte changed": ("damaged", _with_one_byte_changed),
-    "32-bit": ("64-bit", lambda data: data[:4] + b"\x01" + data[5:]),
+    "32-bit": ("", lambda data: data[:4] + b"\x01" + data[5:]),
     "another machine": ("another machine", _for_another_machine),
     "a program": ("", lambda data: data[:16] + b"\x02" + data[17:]),
 }

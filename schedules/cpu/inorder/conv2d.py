@@ -13,7 +13,7 @@ from armlet.targets import Target
 
 from ..window import inside_rows
 from .multiply import Nested, Operand, Steps, multiply
-from .tile import Shape, Tap, fits
+from .tile import Shape, Tap, fits, speaks
 
 if TYPE_CHECKING:
     from ..conv2d_direct import Shape as Convolution
@@ -24,7 +24,7 @@ _SIZE = 4
 
 def can_schedule(s: Convolution, target: Target) -> bool:
     """Whether tiles of assembly do a convolution on a target."""
-    return target.in_order and s.lanes == 4 and s.ki == s.block and _rows_inside(s)
+    return speaks(target) and s.lanes == 4 and s.ki == s.block and _rows_inside(s)
 
 
 def _rows_inside(s: Convolution) -> bool:

@@ -215,8 +215,13 @@ def step_cycles(rows: int, columns: int, target: Target) -> float:
     return (interval(shape, target) or 16 * shape.accumulators) / shape.depth
 
 
+def speaks(target: Target) -> bool:
+    """Whether tiles, which are written in A64, are for the target."""
+    return target.in_order and target.architecture == "arm64"
+
+
 def fits(shape: Shape, target: Target) -> bool:
-    return interval(shape, target) is not None
+    return speaks(target) and interval(shape, target) is not None
 
 
 def plan(shape: Shape, names: Names, target: Target) -> Plan:

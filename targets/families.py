@@ -1,0 +1,61 @@
+"""Families of targets: an operating system on an architecture, and what any such machine has.
+
+A family's figures are a careful guess at the machines it is made for: a core's own, where one
+is named, replace them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .target import Target
+
+_ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "x86_64": {"cpu": "x86-64", "attributes": (), "features": (), "vector_registers": 16},
+    # any processor of Armv8.0 has these
+    "arm64": {
+        "cpu": "generic", "attributes": ("+neon",), "features": ("fp", "asimd"),
+        "vector_registers": 32, "issue_width": 3, "lane_fma": True,
+    },
+    # Armv7-A with NEON, which a phone's always has; a multiply-add rounds twice before VFPv4
+    "armv7": {
+        "cpu": "generic", "attributes": ("+v7", "+neon"), "features": ("neon",),
+        "vector_registers": 16, "pointer_bytes": 4, "issue_width": 2,
+        "fma_units": 0.5, "load_units": 1,
+    },
+    # the profile RVA22 with vectors; V alone promises registers of 128 bits
+    "riscv64": {
+        "cpu": "generic-rv64", "attributes": ("+m", "+a", "+f", "+d", "+c", "+v"),
+        "features": ("v",), "vector_registers": 32, "abi": "lp64d", "issue_width": 2,
+        "fma_units": 1, "load_units": 1,
+    },
+}  # fmt: skip
+
+
+def _family(system: str, architecture: str, triple: str, zig_triple: str, **values: Any) -> Target:
+    values = {"lanes": 4, **_ARCHITECTURES[architecture], **values}
+    return Target(
+        name=f"{system}-{architecture}",
+        system=system,
+        architecture=architecture,
+        triple=triple,
+        zig_triple=zig_triple,
+        **values,
+    )
+
+
+#: Android 15 loads nothing that is aligned to less than pages of 16 KiB
+_ANDROID = {"page_bytes": 16 << 10}
+
+FAMILIES: dict[str, Target] = {
+    t.name: t
+    for t in (
+        _family("linux", "x86_64", "x86_64-linux-gnu", "x86_64-linux-gnu.2.17"),
+        _family(
+            "linux", "arm64", "aarch64-linux-gnu", "aarch64-linux-gnu.2.17", page_bytes=64 << 10
+        ),
+        _family("linux", "armv7", "armv7l-linux-gnueabihf", "arm-linux-gnueabihf.2.17"),
+        _family("linux", "riscv64", "riscv64-linux-gnu", "riscv64-linux-gnu.2.27"),
+        _family("android", "arm64", "aarch64-linux-android", "aarch64-linux-android", **_ANDROID),
+    )
+}
