@@ -14,19 +14,20 @@ import numpy as np
 
 from armlet import artifact, debug, emulator, frontends
 from armlet.artifact import CompiledModel
-from armlet.compare import TOLERANCE, absolute, allowances
+from armlet.compare import HALF_TOLERANCE, TOLERANCE, absolute, allowances
 from armlet.compiler.build import Build, Progress, build, require_static
 from armlet.compiler.dump import Dump
 from armlet.compiler.ir import Module
 from armlet.compiler.link import selftest
 from armlet.compiler.link.linker import link
+from armlet.compiler.ranges import Half
 from armlet.compiler.records import Records, user_file
 from armlet.compiler.tune.measure import Meter
 from armlet.compiler.tune.ranker import require_xgboost
 from armlet.compiler.tune.tasks import tasks_of
 from armlet.compiler.tune.tuner import Budget, Job, Tuner, Update
 from armlet.emulated import EmulatedModel
-from armlet.errors import InputError, ModelShapeError, OutputError, TargetError
+from armlet.errors import InputError, ModelShapeError, OutputError, SettingError, TargetError
 from armlet.frontends import Problem, Report, Shapes
 from armlet.manifest import manifest
 from armlet.reference import Arrays, reference_of
@@ -35,6 +36,9 @@ from armlet.targets import target as target_of
 from armlet.verify import Model, verify
 
 PathLike = str | os.PathLike[str]
+
+#: what models are computed in
+PRECISIONS = ("fp32", "fp16")
 
 
 def load(path: PathLike, shapes: Shapes | None = None) -> Module:
@@ -88,17 +92,21 @@ def compile(
     *,
     shapes: Shapes | None = None,
     data: Mapping[str, np.ndarray] | None = None,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
     progress: Progress = _quiet,
     dump: PathLike | None = None,
     records: Records | None = None,
+    precision: str = "fp32",
+    check_range: bool = False,
 ) -> Model:
     """Compiles a model and runs it against its source before returning it.
 
     ``data`` are sample inputs by name for that comparison; inputs that are not given get
     random numbers in [-1, 1). ``tolerance`` is relative to the largest magnitude of each
     output. ``dump`` is a folder for the text of every stage. ``records`` are what tuning found,
-    those shipped and the user's own if they are not given. Raises what ``load`` raises,
+    those shipped and the user's own if they are not given. With ``precision`` "fp16" layers are
+    computed in float16, but for those that leave its range on the sample inputs, which are a
+    ``RangeError`` with ``check_range``. Raises what ``load`` raises,
     ``InputError``, ``TargetError``, ``ToolchainError``, and ``VerificationError`` naming
     the culprit when the answers differ. What is compiled for another kind of machine is run
     by an emulator; ``not_run`` of the result says why, where there is none.
@@ -108,8 +116,28 @@ def compile(
     module = model if isinstance(model, Module) else load(model, shapes)
     require_static(module)
     _check_data(module, data or {})
-    made = build(module, chosen, progress, Dump(Path(dump)) if dump else None, records)
+    half = _half(module, precision, check_range, data or {})
+    if half and not chosen.half_arithmetic:
+        raise TargetError(
+            f"{chosen} does not calculate in float16", way_out="use precision fp32 there"
+        )
+    made = build(module, chosen, progress, Dump(Path(dump)) if dump else None, records, half)
+    if tolerance is None:
+        tolerance = HALF_TOLERANCE if half else TOLERANCE
     return finish(made, data, tolerance, progress)
+
+
+def _half(
+    module: Module, precision: str, strict: bool, data: Mapping[str, np.ndarray]
+) -> Half | None:
+    if precision not in PRECISIONS:
+        known = " or ".join(PRECISIONS)
+        raise SettingError(f"precision {precision!r} is unknown", way_out=f"use {known}")
+    if precision == "fp16":
+        return Half({**selftest.inputs(module.main.params), **data}, strict)
+    if strict:
+        raise SettingError("there is no range to check in fp32", way_out="add precision fp16")
+    return None
 
 
 def tune(

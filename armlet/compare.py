@@ -15,6 +15,8 @@ from armlet.reference import Arrays, Reference
 
 #: what `compile`, `diff` and the self-test accept: relative to the largest right magnitude
 TOLERANCE = 1e-4
+#: as ``TOLERANCE``, of what computes in float16
+HALF_TOLERANCE = 3e-2
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,12 @@ class VerificationError(ArmletError):
     id = "AL601"
 
 
+class RangeError(ArmletError):
+    """A layer leaves the range of the floating-point type that it was to be computed in."""
+
+    id = "AL602"
+
+
 class ToolchainError(ArmletError):
     """The C compiler or linker failed."""
 

@@ -24,6 +24,8 @@ def manifest(made: Build, verified_by: str) -> dict[str, Any]:
         "armlet": armlet.__version__,
         "target": made.target.name,
         "features": list(made.target.features),
+        "precision": made.precision,
+        "float32_layers": made.single,
         "source": _source(made),
         "macs": sum(g.macs for g in made.groups),
         "parameters": sum(c.data.size for c in made.module.main.constants),

@@ -98,7 +98,9 @@ def driver(chosen: Target) -> Path:
     return compiled_once("driver", chosen.zig_triple, [HEADER, DRIVER], make) / "driver"
 
 
-def compiled(model: str, chosen: Target, folder: Path) -> tuple[Path, dict[str, Any]]:
+def compiled(
+    model: str, chosen: Target, folder: Path, precision: str
+) -> tuple[Path, dict[str, Any]]:
     """The artifact and its manifest."""
     path = Path(model)
     if path.suffix == ".so":
@@ -112,7 +114,7 @@ def compiled(model: str, chosen: Target, folder: Path) -> tuple[Path, dict[str, 
         zoo = importlib.import_module("benchmarks.zoo")
         path = folder / f"{model}.onnx"
         onnx.save(zoo.MODELS[model](), path)
-    made = api.compile(path, chosen)
+    made = api.compile(path, chosen, precision=precision)
     made.save(folder / f"{path.stem}.so")
     return folder / f"{path.stem}.so", dict(made.manifest)
 
@@ -130,12 +132,13 @@ def layers(
             yield Layer(*row.split("\t"), task["operators"], cycles, task["macs"] / per_cycle)
 
 
-def measure(model: str, simulator: Simulator, per_layer: bool, hot: int) -> Row:
+def measure(model: str, simulator: Simulator, precision: str, per_layer: bool, hot: int) -> Row:
     chosen = target(f"linux-arm64-{simulator.core.name}")
     with tempfile.TemporaryDirectory() as folder:
-        path, manifest = compiled(model, chosen, Path(folder))
+        path, manifest = compiled(model, chosen, Path(folder), precision)
         command = [str(driver(chosen)), str(path)]
-        per_cycle = chosen.lanes * chosen.fma_units
+        dtype = "float16" if precision == "fp16" else "float32"
+        per_cycle = chosen.computing(dtype).lanes * chosen.fma_units
         row = Row(model, simulator.core.name, 0, manifest["macs"] / per_cycle)
         if hot or not per_layer:
             found = simulator.whole([*command, "0", "0"], hot)
@@ -173,6 +176,7 @@ def main() -> None:
     parser.add_argument("models", nargs="+", metavar="MODEL")
     parser.add_argument("--core", default="cortex-a76")
     parser.add_argument("--armsim", type=Path, default=os.environ.get("ARMSIM"))
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "fp16"))
     parser.add_argument("--per-layer", action="store_true")
     parser.add_argument("--hot", type=int, default=0, metavar="N")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -185,7 +189,9 @@ def main() -> None:
     simulator = Simulator(arguments.armsim, arguments.core)
     rows = []
     for model in arguments.models:
-        rows.append(measure(model, simulator, arguments.per_layer, arguments.hot))
+        rows.append(
+            measure(model, simulator, arguments.precision, arguments.per_layer, arguments.hot)
+        )
         show(rows[-1])
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))

@@ -14,21 +14,29 @@ from armlet.compiler.dump import Dump, groups_text
 from armlet.compiler.ir import Call, Function, Module, print_function, verify
 from armlet.compiler.ir.group import Group
 from armlet.compiler.lower.compile import lower
-from armlet.compiler.passes import compose_arrangements, form_views, pipeline
+from armlet.compiler.passes import (
+    compose_arrangements,
+    form_views,
+    pipeline,
+)
 from armlet.compiler.passes.chain import chain
 from armlet.compiler.passes.fuse import fuse
+from armlet.compiler.passes.narrow_to_half import LARGEST, can_narrow, narrow_to_half
 from armlet.compiler.plan.plan import Plan
 from armlet.compiler.plan.planner import plan
 from armlet.compiler.plan.verifier import verify_plan
+from armlet.compiler.ranges import Half, out_of_range
 from armlet.compiler.records import Records
 from armlet.compiler.select.layout import select
-from armlet.errors import ModelShapeError
+from armlet.errors import ModelShapeError, RangeError
 from armlet.targets import Target
 
 #: (stage, done, total): called as work proceeds
 Progress = Callable[[str, int, int], None]
 #: the pass that chooses a form for every call
 SELECT = "select"
+#: the pass that makes values float16
+NARROW = "narrow_to_half"
 
 
 def _quiet(stage: str, done: int, total: int) -> None:
@@ -45,10 +53,17 @@ class Build:
     stages: tuple[tuple[str, Function], ...]
     items: tuple[Group | Call, ...]
     plan: Plan = field(repr=False)
+    precision: str = "fp32"
 
     @property
     def function(self) -> Function:
         return self.stages[-1][1]
+
+    @property
+    def single(self) -> list[str]:
+        """The layers that stay in float32 though others are in float16, for their range."""
+        narrowed = dict(self.stages).get(NARROW)
+        return [c.source for c in narrowed if can_narrow(c)] if narrowed else []
 
     @property
     def groups(self) -> list[Group]:
@@ -75,6 +90,7 @@ def prepare(
     progress: Progress = _quiet,
     dump: Dump | None = None,
     records: Records | None = None,
+    half: Half | None = None,
 ) -> list[tuple[str, Function]]:
     """The function after every graph pass, the last one ready to be fused.
 
@@ -88,7 +104,8 @@ def prepare(
         ("compose_arrangements", compose_arrangements.run),
         ("form_views", form_views.run),
     ]
-    todo = [*pipeline.CANONICALIZE, selection, *finish]
+    narrow = [(NARROW, lambda f: _narrowed(f, half))] if half else []
+    todo = [*pipeline.CANONICALIZE, *narrow, selection, *finish]
 
     def observe(name: str, function: Function) -> None:
         stages.append((name, function))
@@ -103,16 +120,29 @@ def prepare(
     return stages
 
 
+def _narrowed(function: Function, half: Half) -> Function:
+    """In float16, but for what is out of its range."""
+    found = out_of_range(function, half.samples)
+    if found and half.strict:
+        raise RangeError(
+            f"float16 holds up to {LARGEST:g}, and {found[0]}",
+            where=found[0].call.source,
+            way_out="compile without --check-range, which computes such layers in float32",
+        )
+    return narrow_to_half(function, [f.call for f in found])
+
+
 def build(
     module: Module,
     target: Target,
     progress: Progress = _quiet,
     dump: Dump | None = None,
     records: Records | None = None,
+    half: Half | None = None,
 ) -> Build:
     """``records`` are those of the target unless they are given."""
     records = Records.of(target) if records is None else records
-    stages = prepare(module, target, progress, dump, records)
+    stages = prepare(module, target, progress, dump, records, half)
     function = stages[-1][1]
     items = chain(fuse(function), function, target)
     groups = [item for item in items if isinstance(item, Group)]
@@ -124,4 +154,5 @@ def build(
     if dump:
         dump.plan(groups, made)
     verify_plan(made, function, items)
-    return Build(module, target, tuple(stages), tuple(items), made)
+    precision = "fp16" if half else "fp32"
+    return Build(module, target, tuple(stages), tuple(items), made, precision)

@@ -62,7 +62,7 @@ def moving(target: Target, size: float) -> float:
     it exceeds L2. The rates are round figures of what cores sustain.
     """
     beyond = min(1.0, max(0.0, size / target.l2_bytes - 0.5))
-    vectors = size / (4 * target.lanes)
+    vectors = size / target.vector_bytes
     return max(1.0, vectors * ((1 - beyond) * L2_CYCLES + beyond * MEMORY_CYCLES))
 
 

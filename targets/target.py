@@ -7,9 +7,13 @@ elsewhere asks for a CPU by name.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 from typing import Any
+
+#: what /proc/cpuinfo calls arithmetic on vectors of float16
+HALF_FEATURE = "asimdhp"
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Target:
     zig_triple: str
     #: what the processor must have at run time, by the names of /proc/cpuinfo
     features: tuple[str, ...]
-    #: float32 lanes of a vector register
+    #: float32 lanes of a vector register (``computing`` gives those of other dtypes)
     lanes: int
     vector_registers: int
     #: LLVM's name of the calling convention, where the triple does not say it
@@ -54,6 +58,8 @@ class Target:
     #: whether one instruction may multiply a vector by one lane of another, so that a vector
     #: of scalars is loaded at once
     lane_fma: bool = False
+    #: bytes of what ``lanes`` counts
+    element_bytes: int = 4
     l1_bytes: int = 32 << 10
     l2_bytes: int = 256 << 10
     #: those that a model may share, which are the big ones of a phone
@@ -61,6 +67,21 @@ class Target:
     #: work of one core that is worth a thread: sharing a call costs a barrier, which takes about
     #: half of this (``benchmarks/executor_overhead.py``), and lines that other caches hold
     sharing_cycles: int = 4000
+
+    @property
+    def half_arithmetic(self) -> bool:
+        """Whether vectors of float16 are calculated with, and not only stored."""
+        return HALF_FEATURE in self.features
+
+    def computing(self, dtype: str) -> Target:
+        """The target as kernels of a dtype see it: float16 has twice the lanes, if there is any."""
+        if dtype != "float16" or not self.half_arithmetic:
+            return self
+        return dataclasses.replace(self, lanes=2 * self.lanes, element_bytes=2)
+
+    @property
+    def vector_bytes(self) -> int:
+        return self.lanes * self.element_bytes
 
     @property
     def machine(self) -> str:

@@ -10,12 +10,14 @@ import typer
 
 from . import show
 from .options import (
+    CheckRange,
     Data,
     DumpPasses,
+    HalfTolerance,
     Json,
+    Precision,
     Shapes,
     Target,
-    Tolerance,
     check_tolerance,
     named,
     read_arrays,
@@ -34,14 +36,17 @@ def compile(
     target: Target = "host",
     shape: Shapes = None,
     data: Data = None,
-    tolerance: Tolerance = 1e-4,
+    precision: Precision = "fp32",
+    check_range: CheckRange = False,
+    tolerance: HalfTolerance = None,
     dump_passes: DumpPasses = None,
     json: Json = False,
 ) -> None:
     """Compiles a model and compares its answers with the source's before writing it."""
     from armlet.compiler.link.publish import check_writable
 
-    shapes, tolerance = shapes_of(shape), check_tolerance(tolerance)
+    shapes = shapes_of(shape)
+    tolerance = None if tolerance is None else check_tolerance(tolerance)
     arrays = read_arrays(data) if data else None
     check_writable(output)
 
@@ -53,8 +58,9 @@ def compile(
         inputs = [p.name for p in module.main.params]
         samples = named(arrays, inputs, data) if data and arrays is not None else None
         made = api.compile(
-            module, target, data=samples, tolerance=tolerance, progress=progress, dump=dump_passes
-        )
+            module, target, data=samples, tolerance=tolerance, progress=progress,
+            dump=dump_passes, precision=precision, check_range=check_range,
+        )  # fmt: skip
         made.save(output)
     found = summary(made, output, time.perf_counter() - begun)
     if json:
@@ -70,6 +76,8 @@ def summary(model: Model, output: Path, seconds: float) -> dict[str, Any]:
     return {
         "output": str(output),
         "target": manifest["target"],
+        "precision": manifest["precision"],
+        "float32_layers": manifest["float32_layers"],
         "seconds": round(seconds, 3),
         "bytes": total,
         "weight_bytes": manifest["constant_bytes"],
@@ -98,6 +106,8 @@ def _print(found: dict[str, Any]) -> None:
             ("MACs", show.number(found["macs"])),
         ]
     )
+    for layer in found["float32_layers"]:
+        print(f"note: layer {layer!r} is in float32, as it leaves the range of float16")
     if found["not_run"]:
         print(f"note: not run here, and so not compared with its source: {found['not_run']}")
     for output in found["outputs"]:

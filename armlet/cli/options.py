@@ -46,6 +46,29 @@ Tolerance = Annotated[
         metavar="X", help="Largest error, relative to the largest magnitude of the output."
     ),
 ]
+HalfTolerance = Annotated[
+    float | None,
+    typer.Option(
+        metavar="X",
+        help="Largest error, relative to the largest magnitude of the output: 1e-4, or 3e-2 of "
+        "fp16, if it is not given.",
+    ),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        metavar="fp32|fp16",
+        help="What to calculate in; on CPUs that cannot calculate in fp16, what to store in.",
+    ),
+]
+CheckRange = Annotated[
+    bool,
+    typer.Option(
+        "--check-range",
+        help="With fp16: fail where a layer leaves its range on the sample inputs, instead of "
+        "computing it in float32.",
+    ),
+]
 DumpPasses = Annotated[
     Path | None,
     typer.Option(

@@ -55,6 +55,11 @@ class Group:
         return (self.anchor or self.calls[-1]).source
 
     @property
+    def dtype(self) -> str:
+        """What the kernel computes in, as far as that decides its vectors."""
+        return (self.anchor.operands[0] if self.anchor else self.output).type.dtype
+
+    @property
     def op_names(self) -> str:
         return "+".join(c.op.name for c in self.calls)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from armlet.compiler.ir import Var
     from armlet.compiler.plan.plan import Tensor
 
 SEED = 0x41524D4C4554
@@ -64,7 +65,7 @@ def random_array(dtype: str, shape: Sequence[int], index: int = 0, seed: int = S
     return _elements(dtype, _random_bits(seed, index, math.prod(shape))).reshape(shape)
 
 
-def inputs(tensors: Sequence[Tensor], seed: int = SEED) -> dict[str, np.ndarray]:
+def inputs(tensors: Sequence[Tensor | Var], seed: int = SEED) -> dict[str, np.ndarray]:
     """All inputs of the self-test, by name."""
     return {
         t.name: random_array(t.type.dtype, t.type.static_shape, i, seed)

@@ -32,7 +32,7 @@ def lowered(
 ) -> PlainFunction:
     """The group's loops as a plain C function, by the template that suits it."""
     template, config = choice or default_choice(group, target)
-    func = template.build(TensorGraph(group), target, config)
+    func = template.build(TensorGraph(group), target.computing(group.dtype), config)
     return plain_c(func, symbol, _tvm_target(target))
 
 
@@ -44,15 +44,17 @@ class Choice(NamedTuple):
 
 
 def default_choice(group: Group, target: Target) -> Choice:
-    template = template_for(group, target)
-    return Choice(template, template.default(group, target))
+    seen = target.computing(group.dtype)
+    template = template_for(group, seen)
+    return Choice(template, template.default(group, seen))
 
 
 def recorded_choice(group: Group, target: Target, record: Record) -> Choice | None:
     """What a record says, if its template is still the same and does this group."""
     for template in TEMPLATES:
         if (template.name, template.version) == (record.template, record.version):
-            return Choice(template, record.config) if template.applies(group, target) else None
+            applies = template.applies(group, target.computing(group.dtype))
+            return Choice(template, record.config) if applies else None
     return None
 
 
@@ -89,7 +91,7 @@ def ways(group: Group, target: Target, extent: int) -> int:
     moved = sum(v.type.elements for v in group.inputs)
     computed = sum(v.type.elements for c in group.calls for v in c.outputs)
     macs = max(group.macs, _MACS_AN_ELEMENT * (moved + computed))
-    cycles = int(macs / (target.lanes * target.fma_units))
+    cycles = int(macs / (target.computing(group.dtype).lanes * target.fma_units))
     return max(1, min(extent, cycles // target.sharing_cycles))
 
 

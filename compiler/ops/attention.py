@@ -36,6 +36,8 @@ class Attention(Op):
     to [B,H,S,T]; the result is [B,S,H,E].
     """
 
+    half = False  # its kernel is for float32
+
     scale: float = 1.0
 
     def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:

@@ -109,6 +109,8 @@ class Mod(Binary):
     Of integers, 0 if y = 0.
     """
 
+    half = False  # a remainder is as wrong as the quotient
+
     fmod: int = 0
     settings = ({}, {"fmod": 1})
 

@@ -337,6 +337,8 @@ class Cast(Unary):
     What an integer too small to hold x becomes is not defined.
     """
 
+    half = False  # it says itself what it makes
+
     to: str = "float32"
     dtypes = ALL
 

@@ -232,6 +232,8 @@ class CumSum(Op):
     sums for itself, which suits axes of up to a few thousand elements.
     """
 
+    half = False  # sums leave the range
+
     axis: int = 0
     exclusive: bool = False
     reverse: bool = False

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from armlet.compiler.ir import Const, Function, TensorType, Value, Var
+from armlet.compiler.ir import Call, Const, Function, TensorType, Value, Var
 
 #: called with every variable as soon as it is computed
 Observer = Callable[[Var, np.ndarray], None]
@@ -37,10 +37,7 @@ def evaluate(
         return alive[value] if uses[value] else alive.pop(value)
 
     for call in function:
-        with np.errstate(all="ignore"):
-            results = call.op.evaluate(*map(take, call.operands))  # type: ignore[attr-defined]
-        if not isinstance(results, tuple):
-            results = (results,)
+        results = _results(call, [take(v) for v in call.operands])
         for output, result in zip(call.outputs, results, strict=True):
             array = np.asarray(result)
             if not _fits(TensorType.of(array), output.type):
@@ -51,6 +48,21 @@ def evaluate(
             if uses[output]:
                 alive[output] = array
     return [take(value) for value in function.results]
+
+
+def _results(call: Call, operands: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """By the record's evaluation; float16 is calculated in float32, and then rounded."""
+    wide = [o.astype(np.float32) if o.dtype == np.float16 else o for o in operands]
+    with np.errstate(all="ignore"):
+        results = call.op.evaluate(*wide)  # type: ignore[attr-defined]
+        if not isinstance(results, tuple):
+            results = (results,)
+        if not any(o.dtype == np.float16 for o in operands):
+            return results
+        return tuple(
+            np.asarray(r).astype(v.type.dtype) if v.type.dtype == "float16" else r
+            for r, v in zip(results, call.outputs, strict=True)
+        )
 
 
 def _fits(given: TensorType, wanted: TensorType) -> bool:

@@ -257,6 +257,8 @@ class BatchNorm(Op):
     Operands x[N,C,…], scale[C], bias[C], mean[C], variance[C].
     """
 
+    half = False  # variances are small, and what is divided by them is a difference
+
     epsilon: float = 1e-5
 
     def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:

@@ -146,6 +146,8 @@ class AveragePool2d(Pool):
 class Lrn(Op):
     """ONNX LRN: y = x / (bias + alpha / size * sum of x^2 over ``size`` channels around)^beta."""
 
+    half = False  # squares leave the range
+
     size: int
     alpha: float = 1e-4
     beta: float = 0.75

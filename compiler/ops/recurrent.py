@@ -45,6 +45,8 @@ class Recurrent(Op):
     after all those.
     """
 
+    half = False  # its kernel is for float32
+
     reverse: bool = False
     #: operators, their parameters, and the limit of what they are applied to (0: none)
     activations: tuple[str, ...] = ()

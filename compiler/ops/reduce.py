@@ -230,6 +230,8 @@ class ReduceMin(Reduction):
 class ReduceProd(Reduction):
     """y = product of x."""
 
+    half = False  # products leave the range
+
     reducer = staticmethod(reduce_prod)
 
     def total(self, x: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> Any:
@@ -250,6 +252,8 @@ class ReduceL1(Reduction):
 @reduction("reduce_sum_square")
 class ReduceSumSquare(Reduction):
     """y = sum of x^2."""
+
+    half = False  # squares leave the range
 
     def before(self, x: Any) -> Any:
         return x * x

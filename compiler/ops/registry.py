@@ -74,6 +74,9 @@ class Op(Operator):
 
     fusion: ClassVar[Fusion]
     layout: ClassVar[Layout]
+    #: whether ``--precision fp16`` may have its operands and results in float16; sums over many
+    #: elements are in float32 all the same
+    half: ClassVar[bool] = True
     #: () -> iterable of Sample
     samples: ClassVar[Callable[[], Iterable[Sample]]]
 

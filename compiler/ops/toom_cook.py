@@ -77,17 +77,17 @@ def amplification(m: int) -> float:
     return float((a @ (g.sum(1) * b.sum(1))).max()) / TAPS
 
 
-#: half a unit in the last place of float32
-ROUNDOFF = 2.0**-24
+#: half a unit in the last place
+ROUNDOFF = {"float32": 2.0**-24, "float16": 2.0**-11}
 #: largest of a layer's errors over their root mean square, which is 0.4 of the largest roundings'
 _EXTREME = 2.0
 
 
-def error_bound(m: int, channels: int) -> float:
+def error_bound(m: int, channels: int, dtype: str = "float32") -> float:
     """The stated bound of a layer's largest error, relative to its largest output.
 
     Roundings are taken as independent (Higham & Mary, SISC 2019): a sum over C channels has
     an error that grows with sqrt(C), the transforms add that of a few more terms. Data made
     to line up every rounding can exceed it; a test holds it for several distributions.
     """
-    return _EXTREME * ROUNDOFF * amplification(m) * math.sqrt(channels / 2 + 2 * (m + 2))
+    return _EXTREME * ROUNDOFF[dtype] * amplification(m) * math.sqrt(channels / 2 + 2 * (m + 2))

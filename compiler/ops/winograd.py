@@ -15,7 +15,16 @@ import numpy as np
 from armlet.compiler.ir import TensorType
 
 from .blocked import blocks, expect_bias, expect_blocked, pack_array, pack_bias, unpack_array
-from .helpers import check, constant, expect_operands, expect_rank, random, same_dtype, shape_of
+from .helpers import (
+    check,
+    constant,
+    dtype_of,
+    expect_operands,
+    expect_rank,
+    random,
+    same_dtype,
+    shape_of,
+)
 from .lazy import te, tirx
 from .registry import Fusion, Layout, Op, Sample, op
 from .toom_cook import POINTS, TAPS, Matrix, array, transforms
@@ -152,7 +161,11 @@ def _combined(matrix: Matrix, row: Any, value: Any) -> Any:
     """sum over c of matrix[row][c] * value(c), for a ``row`` known at run time."""
     rows = []
     for coefficients in matrix:
-        terms = [value(c) * constant(float(f), "float32") for c, f in enumerate(coefficients) if f]
+        terms = [
+            value(c) * constant(float(f), dtype_of(value(c)))
+            for c, f in enumerate(coefficients)
+            if f
+        ]
         total = terms[0]
         for term in terms[1:]:
             total = total + term

@@ -108,6 +108,7 @@ def _legal(part: Sequence[Group]) -> bool:
 
 
 def _cost(part: Sequence[Group], target: Target) -> float:
+    target = target.computing(part[0].dtype)
     if len(part) > 1:
         group = _join(part)
         return CHAIN.cost(group, target, CHAIN.default(group, target))

@@ -32,7 +32,7 @@ from .form import Constant, Form
 from .layouts import block_of, blocked_name, channels_of
 
 #: of a layer relative to its largest output; Winograd's larger tiles exceed it sooner
-LARGEST_ERROR = 5e-5
+LARGEST_ERROR = {"float32": 5e-5, "float16": 0.15}
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _winograd(p: Problem) -> Iterator[Form]:
     if shape != (TAPS, TAPS, 1, 1, 1, 1, 1) or block < p.lanes:
         return
     for tile in POINTS:
-        if error_bound(tile, p.channels) > LARGEST_ERROR:
+        if error_bound(tile, p.channels, p.x.dtype) > LARGEST_ERROR[p.x.dtype]:
             continue
         packed = p.packed(
             ((tile + TAPS - 1) ** 2, blocks(p.out, o), p.channels, o),

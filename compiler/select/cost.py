@@ -74,5 +74,6 @@ def _anchor(op: Op, types: tuple[TensorType, ...], target: Target) -> tuple[Grou
     outputs = tuple(Var(f"y{i}", t) for i, t in enumerate(op.infer(types)))
     call = Call(op, operands, outputs)
     group = Group.of((call,), call, outputs[0])
+    target = target.computing(group.dtype)
     template = template_for(group, target)
     return group, template.estimate(group, target, template.default(group, target))

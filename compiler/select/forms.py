@@ -28,8 +28,11 @@ from .layouts import ROW_MAJOR, block_of, channels_of
 def forms(call: Call, target: Target) -> Sequence[Form]:
     """At least one; those on blocked data first."""
     maker = _MAKERS.get(call.op.name)
-    made = maker(call, target) if maker else []
-    return made or [*_blocked(call, target), row_major(call)]
+    made = maker(call, target.computing(call.outputs[0].type.dtype)) if maker else []
+    # a cast meets its operand's lanes or its result's
+    dtypes = dict.fromkeys(v.type.dtype for v in (*call.outputs, *call.operands))
+    seen = dict.fromkeys(map(target.computing, dtypes))
+    return made or [*(f for t in seen for f in _blocked(call, t)), row_major(call)]
 
 
 def row_major(call: Call) -> Form:

@@ -28,7 +28,7 @@ from .transposed import expand
 
 def select(function: Function, target: Target, records: Records | None = None) -> Function:
     """The function with a form for every call; parameters and results stay row-major."""
-    function = expand(function, target.lanes)
+    function = expand(function, target)
     return _Writer(function, choose(function, target, records or Records())).write()
 
 

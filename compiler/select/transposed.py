@@ -18,11 +18,14 @@ from armlet.compiler.ir import Builder, Call, Const, Function, Value, transform
 from armlet.compiler.ops.nn import ConvTranspose2d
 from armlet.compiler.ops.shape import Slice
 from armlet.compiler.ops.subpixel import subpixel
+from armlet.targets import Target
 
 
-def expand(function: Function, lanes: int) -> Function:
+def expand(function: Function, target: Target) -> Function:
     def visit(call: Call, b: Builder) -> list[Value] | None:
-        return _expand(call, b, lanes) if isinstance(call.op, ConvTranspose2d) else None
+        if not isinstance(call.op, ConvTranspose2d):
+            return None
+        return _expand(call, b, target.computing(call.output.type.dtype).lanes)
 
     return transform(function, visit)
 

@@ -18,6 +18,7 @@ from .tasks import Point
 
 def features(point: Point, target: Target) -> dict[str, float]:
     group, template, config = point.workload.group, point.template, point.record.config
+    target = target.computing(group.dtype)
     estimate = template.estimate(group, target, config)
     ideal = group.macs / (target.lanes * target.fma_units)
     moved = sum(v.type.bytes for v in (*group.inputs, group.output))

@@ -62,7 +62,9 @@ def points_of(workload: Workload, target: Target) -> Iterator[Point]:
 
     A chain has one of its own, and the last template is for what no other does.
     """
-    group, usual = workload.group, template_for(workload.group, target)
+    group, fingerprint = workload.group, target.fingerprint
+    target = target.computing(group.dtype)
+    usual = template_for(group, target)
     for template in TEMPLATES:
         alone = group.producers or template is TEMPLATES[-1]
         if template is not usual and (alone or not template.applies(group, target)):
@@ -71,7 +73,7 @@ def points_of(workload: Workload, target: Target) -> Iterator[Point]:
         others = [dict(c) for c in template.space(group, target) if dict(c) != default]
         for config in [default, *others]:
             record = Record(
-                target.fingerprint, group.workload, template.name, template.version, config, None
+                fingerprint, group.workload, template.name, template.version, config, None
             )
             is_default = template is usual and config is default
             yield Point(workload, template, record, is_default)
@@ -152,7 +154,7 @@ def tasks_of(module: Module, target: Target) -> list[Task]:
     """The tasks of a model that have more than one point: chains, and what is in none."""
     stages = dict(prepare(module, target, records=Records()))
     names = list(stages)
-    function = expand(stages[names[names.index(SELECT) - 1]], target.lanes)
+    function = expand(stages[names[names.index(SELECT) - 1]], target)
     chosen = choose(function, target, Records())
     final = stages[names[-1]]
     items = chain(fuse(final), final, target)

@@ -159,7 +159,7 @@ class Conv2dChain(Template):
         configs, made = _split(config, len(stages)), _made(stages, band)
         held = [_rows_held(stages, band, i) for i in range(len(stages) - 1)]
         sizes = [s.out_vectors * rows for s, rows in zip(stages, held)]
-        cache = target.l1_bytes // (4 * target.lanes)
+        cache = target.l1_bytes // target.vector_bytes
         arithmetic = fetched = 0.0
         for i, (stage, tile) in enumerate(zip(stages, configs, strict=True)):
             rows = stage.shape.n * stage.shape.out_height
@@ -172,7 +172,7 @@ class Conv2dChain(Template):
                 per_band += sizes[i - 1] - (new if near else 0)
                 per_band += 0 if stage.depthwise else new * (stage.passes(tile) - 1)
             fetched += per_band * rows / made[i]
-        if sum(sizes) * 4 * target.lanes > target.l2_bytes // 2:
+        if sum(sizes) * target.vector_bytes > target.l2_bytes // 2:
             fetched *= BEYOND_L2
         read = sum(v.type.bytes for v in group.inputs)
         return roofline(target, arithmetic + FETCH * fetched, read, group.output.type.bytes)
@@ -261,7 +261,8 @@ class _Writer:
     def _ring(self, index: int) -> Ring:
         stage, rows = self.stages[index], _rows_held(self.stages, self.band, index)
         s = stage.shape
-        return Ring(self.code.scratch(1, stage.blocks, rows, s.out_width, s.lanes), rows)
+        shape = (1, stage.blocks, rows, s.out_width, s.lanes)
+        return Ring(self.code.scratch(*shape, dtype=stage.value.type.dtype), rows)
 
     def _rows(self, p: Any, band: Any) -> list[tuple[Any, Any]]:
         """First row and number of rows that each stage makes: those that are not there yet."""

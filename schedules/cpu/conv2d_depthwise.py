@@ -144,7 +144,9 @@ class _Tile:
         self.run, self.n, self.cb, self.row, self.start = run, n, cb, row, start
         self.count = count
         self.left = self.code.index(start * self.window.strides[1] - self.window.pads[1])
-        self.acc = self.code.registers(count * run.width, self.window.lanes)
+        self.acc = self.code.registers(
+            count * run.width, self.window.lanes, dtype=rows.call.output.type.dtype
+        )
 
     def whole(self) -> None:
         """All of the kernel written out, by input row."""
@@ -188,7 +190,7 @@ class _Tile:
     def _begin(self) -> None:
         for at in range(self.count * self.run.width):
             with self.code.vector(self.window.lanes) as v:
-                start: Any = tirx.const(0, "float32")
+                start: Any = tirx.const(0, self.parent.call.output.type.dtype)
                 for bias in self.parent.bias:
                     start = self.graph.read(bias, [0, self.cb, 0, 0, v])
                 self.code.store(self.acc, (at, v), start)

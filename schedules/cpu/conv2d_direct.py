@@ -73,7 +73,9 @@ def shape_of(call: Call, target: Target, may_flatten: bool = True) -> Shape:
     ob, chunks, kh, kw, ki, lanes = call.operands[1].type.static_shape
     _, _, oh, ow, _ = call.output.type.static_shape
     flat = may_flatten and (kh, kw) == (1, 1) and op.strides == (1, 1) and not any(op.pads)
-    rows, columns = _flat_rows(oh * ow, 4 * chunks * ki, target) if flat else (oh, ow)
+    rows, columns = (
+        _flat_rows(oh * ow, target.element_bytes * chunks * ki, target) if flat else (oh, ow)
+    )
     return Shape(
         n, height, width, rows, columns, oh, ow, block, ob, lanes, chunks, ki,
         (kh, kw), op.strides, op.dilations, op.pads[:2], op.group, flat,
@@ -168,11 +170,12 @@ class Conv2dDirect(Template):
         assert group.anchor is not None
         s, tile = shape_of(group.anchor, target), Tile(config["pixels"], config["vectors"])
         rows_of_input = (config["rows"] - 1) * s.strides[0] + s.kernel[0]
+        block = target.element_bytes * rows_of_input * s.width * s.chunks * s.ki
         return {
             **tile_features(tile, target, s.columns, s.out_blocks // s.groups, s.steps),
             "written_out": config["pixels"] * config["vectors"] * config["unroll"],
-            "block_of_l1": 4 * rows_of_input * s.width * s.chunks * s.ki / target.l1_bytes,
-            "block_of_l2": 4 * rows_of_input * s.width * s.chunks * s.ki / target.l2_bytes,
+            "block_of_l1": block / target.l1_bytes,
+            "block_of_l2": block / target.l2_bytes,
             "weights_of_l2": group.anchor.operands[1].type.bytes / target.l2_bytes,
             "steps": _steps(s, config),
         }
@@ -207,6 +210,7 @@ class DirectWriter:
         self.graph, self.code, self.shape, self.config = graph, graph.code, shape, config
         self.target, self.anchor = target, call
         self.x, self.w, *self.bias = call.operands
+        self.dtype = call.output.type.dtype
         self.runs = self._columns()
         #: whether threads share the tiles of a row
         self.shared = shape.n * shape.rows == 1 and sum(run.count for run in self.runs) > 1
@@ -307,7 +311,7 @@ class _Tile:
         index = self.code.index
         self.n, self.g, self.channel = index(n), index(g), index(channel)
         self.row, self.start = index(row), index(start)
-        self.acc = self.code.registers(run.width * vectors, self.shape.lanes)
+        self.acc = self.code.registers(run.width * vectors, self.shape.lanes, dtype=writer.dtype)
         scheduled = inorder.tile_of(self, writer.target)
         if scheduled is None:
             self._begin()
@@ -324,7 +328,7 @@ class _Tile:
     def _begin(self) -> None:
         for j, o in self._each():
             with self.code.vector(self.shape.lanes) as v:
-                start: Any = tirx.const(0, "float32")
+                start: Any = tirx.const(0, self.writer.dtype)
                 for bias in self.writer.bias:
                     start = self.graph.read(bias, [0, self.channel + o, 0, 0, v])
                 self.code.store(self.acc, (j * self.vectors + o, v), start)
@@ -375,7 +379,9 @@ class _Tile:
         s = self.shape
         if s.flat and self.writer.x in self.graph.arrays:
             self._fetch_next(chunk)
-        pixels = [self.code.registers(s.lanes) for _ in range(self.run.width)]
+        pixels = [
+            self.code.registers(s.lanes, dtype=self.writer.dtype) for _ in range(self.run.width)
+        ]
         for j, held in enumerate(pixels):
             with self.code.vector(s.lanes) as v:
                 self.code.store(held, [v], self._input(j, chunk, v, r, k))
@@ -389,7 +395,7 @@ class _Tile:
         """
         s = self.shape
         block = self.g * (s.chunks * s.ki // s.block) + chunk * s.ki // s.block
-        for j in range(0, self.run.width, LINE // (4 * s.block)):
+        for j in range(0, self.run.width, LINE // (self.writer.target.element_bytes * s.block)):
             where = [self.n, block, *self.pixel(self.run.width + j), 0]
             self.code.prefetch(self.graph.arrays[self.writer.x], where, level=1)
 
@@ -416,7 +422,7 @@ class _Tile:
             return self.graph.read(self.writer.x, [self.n, block, h, w, lane])
         inside = tirx.max(0, tirx.min(w, s.width - 1))
         value = self.graph.read(self.writer.x, [self.n, block, h, inside, lane])
-        return tirx.Select(tirx.And(w >= 0, w < s.width), value, tirx.const(0, "float32"))
+        return tirx.Select(tirx.And(w >= 0, w < s.width), value, tirx.const(0, self.writer.dtype))
 
     def pixel(self, j: int) -> tuple[Any, Any]:
         """Where pixel j of the tile lies in the output."""

@@ -66,6 +66,7 @@ class _Writer:
         assert self.graph.group.anchor is not None
         self.anchor = self.graph.group.anchor
         self.x, self.w, *self.bias = self.anchor.operands
+        self.dtype = self.anchor.output.type.dtype
         _, self.chunks, _, _, self.ki, _ = self.w.type.static_shape
         blocks, rows = blocks_of(w.out_height, w.n)
         with code.parallel(w.n * blocks) as p:
@@ -80,10 +81,10 @@ class _Writer:
     def _tile(self, run: ColumnRun, n: Any, row: Any, start: Any) -> None:
         code = self.graph.code
         row, start = code.index(row), code.index(start)
-        acc = code.registers(run.width, self.ki)
+        acc = code.registers(run.width, self.ki, dtype=self.dtype)
         for j in range(run.width):
             with code.vector(self.ki) as v:
-                code.store(acc, (j, v), tirx.const(0, "float32"))
+                code.store(acc, (j, v), tirx.const(0, self.dtype))
         first, size = inside_rows(self.window, row)
         with code.loop(self.chunks, "chunk") as chunk, code.loop(size, "r", start=first) as r:
             self._row(run, acc, (n, row, start), chunk, r)
@@ -114,7 +115,7 @@ class _Writer:
             for j in range(run.width):
                 with code.vector(lanes) as v:
                     code.store(acc, (j, v), acc[j, v] + acc[j, v + lanes])
-        sums = code.registers(run.width)
+        sums = code.registers(run.width, dtype=self.dtype)
         for j in range(run.width):
             total = acc[j, 0]
             for bias in self.bias:

@@ -77,7 +77,7 @@ class Conv2dPlain(Template):
         return (
             group.anchor is not None
             and group.anchor.op.name in ("conv2d", "conv_transpose2d")
-            and group.anchor.output.type.dtype == "float32"
+            and group.anchor.output.type.dtype in ("float32", "float16")
         )
 
     def default(self, group: Group, target: Target) -> Config:
@@ -92,7 +92,13 @@ class Conv2dPlain(Template):
 
     @staticmethod
     def _around(s: Shape, target: Target, tile: Tile) -> Config:
-        row_bytes = 4 * s.depth * s.strides[0] * s.strides[1] * (s.out_width + target.lanes)
+        row_bytes = (
+            target.element_bytes
+            * s.depth
+            * s.strides[0]
+            * s.strides[1]
+            * (s.out_width + target.lanes)
+        )
         least = ceil_div(2 * row_bytes * s.out_height, target.l2_bytes)
         _, rows = blocks_of(s.out_height, s.n * s.groups, least)
         return {"channels": tile.rows, "vectors": tile.columns, "rows": rows}
@@ -108,6 +114,7 @@ class _Writer:
         assert graph.group.anchor is not None
         self.anchor = graph.group.anchor
         self.x, self.w, *self.bias = self.anchor.operands
+        self.dtype = self.anchor.output.type.dtype
         self.vectors = ceil_div(shape.out_width, self.lanes)
 
     def write(self) -> Any:
@@ -120,7 +127,7 @@ class _Writer:
             self.n, self.g = code.index(plane // s.groups), code.index(plane % s.groups)
             count = rows if s.out_height % rows == 0 else tirx.min(rows, s.out_height - first)
             padded_rows = (rows - 1) * s.strides[0] + reach[0] + 1
-            padded = code.scratch(s.depth, padded_rows, s.strides[1], columns)
+            padded = code.scratch(s.depth, padded_rows, s.strides[1], columns, dtype=self.dtype)
             self._pad(padded, first)
             for start, width, times in pieces(s.out, self.config["channels"]):
                 with code.loop(times, "o") as o:
@@ -139,7 +146,7 @@ class _Writer:
                 vectors(
                     code, columns, self.lanes,
                     lambda c, phase=phase: code.store(  # type: ignore[misc]
-                        padded, (k, i, phase, c), tirx.const(0, "float32")
+                        padded, (k, i, phase, c), tirx.const(0, self.dtype)
                     ),
                 )  # fmt: skip
             above = code.index(first * s.strides[0] + i - s.origin[0])
@@ -191,12 +198,12 @@ class _Writer:
         tail: int = 0,
     ) -> None:  # fmt: skip
         s, code = self.s, self.code
-        acc = code.registers(tile.rows, tile.columns, self.lanes)
+        acc = code.registers(tile.rows, tile.columns, self.lanes, dtype=self.dtype)
         out = self.g * s.out + channel
         for j in range(tile.rows):
             for o in range(tile.columns):
                 with code.vector(self.lanes) as v:
-                    start: Any = tirx.const(0, "float32")
+                    start: Any = tirx.const(0, self.dtype)
                     for bias in self.bias:
                         start = self.graph.read(bias, [out + j])
                     code.store(acc, (j, o, v), start)

@@ -54,10 +54,14 @@ class Conv2dWinograd(Template):
         return _Writer(graph, target, shape_of(graph.group), config).write()
 
 
-def _stride(elements: int) -> int:
+def _stride(elements: int, size: int) -> int:
     """A distance between places whose vectors do not meet in one set of the cache."""
-    lines = -(-4 * elements // LINE)
-    return (lines + (lines % 2 == 0)) * LINE // 4
+    lines = -(-size * elements // LINE)
+    return (lines + (lines % 2 == 0)) * LINE // size
+
+
+def wide(value: Any) -> Any:
+    return value.astype("float32")
 
 
 class _Writer:
@@ -67,6 +71,8 @@ class _Writer:
         assert graph.group.anchor is not None
         self.anchor = graph.group.anchor
         self.x, self.u, *self.bias = self.anchor.operands
+        #: of operands and products; the transforms are in float32
+        self.dtype = self.anchor.output.type.dtype
         self.runs = pieces(shape.tiles, config["tiles"])
         #: tiles of the largest step
         self.most = self.runs[0][1]
@@ -79,8 +85,10 @@ class _Writer:
         with code.parallel(steps * (groups if by_channels else 1)) as p:
             self.step = code.index(p % steps)
             places, lanes = s.edge**2, max(s.block, s.lanes)
-            self.inputs = code.scratch(places, _stride(s.in_blocks * self.most * s.block))
-            self.products = code.scratch(places, _stride(held * self.most * s.lanes))
+            size, dtype = s.element_bytes, self.dtype
+            inputs, products = s.in_blocks * self.most * s.block, held * self.most * s.lanes
+            self.inputs = code.scratch(places, _stride(inputs, size), dtype=dtype)
+            self.products = code.scratch(places, _stride(products, size), dtype=dtype)
             self.square = code.scratch(s.edge, s.edge, lanes)
             self._count()
             self._transform_inputs()
@@ -122,7 +130,8 @@ class _Writer:
                 for i, value in enumerate(transform_input(lines, s.m, column)):
                     with code.vector(s.block) as v:
                         place = (cb * self.most + t) * s.block + v
-                        code.store(self.inputs, (i * s.edge + j, place), value(v))
+                        stored = value(v).astype(self.dtype)
+                        code.store(self.inputs, (i * s.edge + j, place), stored)
 
     def _squared(self, lines: Lines, i: Any, j: Any) -> Vector:
         return lines.hold(lambda v: self.square[i, j, v])
@@ -146,12 +155,12 @@ class _Writer:
         first = code.index(left - s.pads[1])
 
         def element(j: int, v: Any) -> Any:
-            return self.graph.read(self.x, [n, cb, h, first + j, v])
+            return wide(self.graph.read(self.x, [n, cb, h, first + j, v]))
 
         def bounded(j: int, v: Any) -> Any:
             w = first + j
             inside = tirx.max(0, tirx.min(w, s.width - 1))
-            value = self.graph.read(self.x, [n, cb, h, inside, v])
+            value = wide(self.graph.read(self.x, [n, cb, h, inside, v]))
             return tirx.Select(tirx.And(w >= 0, w < s.width), value, tirx.const(0, "float32"))
 
         def written(read: Any) -> None:
@@ -190,7 +199,7 @@ class _Writer:
         """The matrix products of all places."""
         code, rows = self.code, pieces(tiles, self.config["rows"])
         # assembly has registers of its own
-        apart = nullcontext() if self.target.in_order else code.outlined()
+        apart = nullcontext() if inorder.speaks(self.target) else code.outlined()
         with apart, code.loop(self.shape.edge**2, "place", rolled=True) as place:
             for start, columns, count in pieces(self.config["blocks"], self.config["vectors"]):
                 with code.loop(count, "o", rolled=True) as o:
@@ -203,7 +212,7 @@ class _Writer:
         """One register tile, and where its products go."""
         s, code = self.shape, self.code
         place, block, first = map(code.index, corner)
-        acc = code.registers(tile.rows, tile.columns, s.lanes)
+        acc = code.registers(tile.rows, tile.columns, s.lanes, dtype=self.dtype)
         self._reduce(acc, tile, channel + block, (place, first))
         for j in range(tile.rows):
             for o in range(tile.columns):
@@ -232,7 +241,7 @@ class _Writer:
         for j in range(tile.rows):
             for o in range(tile.columns):
                 with code.vector(s.lanes) as v:
-                    code.store(acc, (j, o, v), tirx.const(0, "float32"))
+                    code.store(acc, (j, o, v), tirx.const(0, self.dtype))
         whole, rest = divmod(s.channels, s.block)
         for start, blocks, size in ((0, whole, s.block), (whole, 1, rest)):
             if not blocks or not size:
@@ -248,7 +257,7 @@ class _Writer:
     def _lanes(self, acc: Array, tile: Tile, channel: Any, at: Sequence[Any]) -> None:
         """A block of channels: a vector of each tile is loaded once, and used lane by lane."""
         lanes = self.shape.lanes
-        held = [self.code.registers(lanes) for _ in range(tile.rows)]
+        held = [self.code.registers(lanes, dtype=self.dtype) for _ in range(tile.rows)]
         for j, register in enumerate(held):
             with self.code.vector(lanes) as v:
                 self.code.store(register, [v], self._scalar(at, j, v))
@@ -292,7 +301,7 @@ class _Writer:
                 self._store(values, (n, code.index(channel + ob), code.index(top + i), left))
 
     def _product(self, lines: Lines, place: Any, at: Any) -> Vector:
-        return lines.hold(lambda v: self.products[place, at + v])
+        return lines.hold(lambda v: wide(self.products[place, at + v]))
 
     def _store(self, values: Sequence[Vector], at: Sequence[Any]) -> None:
         """A row of a tile, with bias and epilogue, as far as it lies inside."""
@@ -309,8 +318,8 @@ class _Writer:
         def biased(*i: Any) -> Any:
             found = value(i[-1])
             for bias in self.bias:
-                found = found + self.graph.read(bias, [0, channel, 0, 0, i[-1]])
-            return found
+                found = found + wide(self.graph.read(bias, [0, channel, 0, 0, i[-1]]))
+            return found.astype(self.dtype)
 
         with self.code.vector(self.shape.lanes) as v:
             self.graph.known[self.anchor.output] = biased

@@ -78,7 +78,7 @@ class MatMul(Template):
         if group.anchor is None or group.anchor.op.name not in ("matmul", "matmul_packed"):
             return False
         left, right = (v.type for v in group.anchor.operands[:2])
-        return left.dtype == "float32" and left.rank > 1 and right.rank > 1
+        return left.dtype in ("float32", "float16") and left.rank > 1 and right.rank > 1
 
     def default(self, group: Group, target: Target) -> Config:
         p = product_of(group, target)
@@ -111,12 +111,13 @@ class MatMul(Template):
         p, tile = product_of(group, target), Tile(config["rows"], config["vectors"])
         depth = min(config["depth"], p.depth)
         columns = config["groups"] * config["vectors"] * p.lanes
+        size = target.element_bytes
         return {
             **tile_features(tile, target, p.rows, p.vectors, depth),
             "stretches": ceil_div(p.depth, depth),
-            "block_of_l2": 4 * config["block"] * depth / target.l2_bytes,
-            "columns_of_l2": 4 * columns * depth / target.l2_bytes,
-            "weights_of_l2": 4 * p.depth * p.columns / target.l2_bytes,
+            "block_of_l2": size * config["block"] * depth / target.l2_bytes,
+            "columns_of_l2": size * columns * depth / target.l2_bytes,
+            "weights_of_l2": size * p.depth * p.columns / target.l2_bytes,
         }
 
     def build(self, graph: TensorGraph, target: Target, config: Config) -> Any:
@@ -125,22 +126,22 @@ class MatMul(Template):
 
 def _around(p: Product, target: Target, tile: Tile) -> Config:
     """The other knobs for a tile."""
-    batch = math.prod(p.batch)
+    batch, size = math.prod(p.batch), target.element_bytes
     groups = ceil_div(p.vectors, tile.columns)
     heights = ceil_div(p.rows, tile.rows)
     depth, some, prefetch = p.depth, groups, False
-    right_is_large = 4 * p.depth * p.columns > target.l2_bytes // 8
+    right_is_large = size * p.depth * p.columns > target.l2_bytes // 8
     if p.packed and groups > 1 and (right_is_large or batch * heights < FEW_TILES):
         # the weights pass once for many rows, which stay in L2
         blocks = ceil_div(p.rows, MANY_ROWS)
         block = min(p.rows, ceil_div(heights, blocks) * tile.rows)
-        stretches = ceil_div(4 * block * p.depth, target.l2_bytes * 3 // 4)
+        stretches = ceil_div(size * block * p.depth, target.l2_bytes * 3 // 4)
         depth = ceil_div(p.depth, stretches)
         some = 1 if stretches == 1 else ceil_div(groups, 8)
         prefetch = block >= LEAD
     else:
         # a block's rows stay in L2 while all groups of columns pass
-        least = ceil_div(8 * p.rows * p.depth, target.l2_bytes)
+        least = ceil_div(2 * size * p.rows * p.depth, target.l2_bytes)
         if not p.packed:
             # each block packs the last columns anew
             least = max(1, min(least, heights // 2))
@@ -176,14 +177,14 @@ def cycles(p: Product, target: Target, config: Config) -> float:
         for _, width, columns in pieces(p.vectors, config["vectors"]):
             for _, height, times in pieces(rows, config["rows"]):
                 step = step_cycles(Tile(height, width), target)
-                panel = 4 * p.lanes * width * config["depth"]
+                panel = target.element_bytes * p.lanes * width * config["depth"]
                 step += 0.2 * width * (panel > target.l1_bytes // 2)
                 # rows that lie a page apart contend for the same lines of L1
                 step += 0.1 * height * (height > WAYS and p.depth % 1024 == 0)
                 end = TILE_CYCLES + 2 * height * width * stretches
                 total += blocks * columns * times * (p.depth * step + end)
     total *= math.prod(p.batch)
-    far = 4 * p.depth * p.columns * math.prod(p.batch) / FAR_BYTES
+    far = target.element_bytes * p.depth * p.columns * math.prod(p.batch) / FAR_BYTES
     # what is not fetched ahead is waited for by the first of the tiles that use it
     first = total if config["prefetch"] else total / ceil_div(config["block"], config["rows"])
     return total - first + max(first, far) + 0.2 * min(first, far)
@@ -215,6 +216,7 @@ class _Writer:
         assert graph.group.anchor is not None
         self.anchor = graph.group.anchor
         self.left, self.right, *self.bias = self.anchor.operands
+        self.dtype = self.anchor.output.type.dtype
         self.packed_tail: Array | None = None
         self.runs = self._runs()
         #: groups of columns: of all, and of a step
@@ -242,8 +244,9 @@ class _Writer:
             groups = tirx.min(groups, self.all - first)
         if count > 1:
             self.partial = code.scratch(
-                self.groups, self.config["block"], self.config["vectors"], p.lanes
-            )
+                self.groups, self.config["block"], self.config["vectors"], p.lanes,
+                dtype=self.dtype,
+            )  # fmt: skip
         with code.loop(count, "s") as s:
             start = code.index(s * depth)
             size = tirx.min(depth, p.depth - start) if p.depth % depth else depth
@@ -314,7 +317,7 @@ class _Writer:
     def _tile(self, run: _Columns, vector: Any, row: Any, tile: Tile, ahead: Sequence[Any]) -> None:
         """``row`` counts from the first of the block."""
         p, code, at = self.p, self.code, self.stretch
-        acc = code.registers(tile.rows, tile.columns, p.lanes)
+        acc = code.registers(tile.rows, tile.columns, p.lanes, dtype=self.dtype)
         if at.count > 1:
             with code.choose(at.number == 0) as (begins, goes_on):
                 with begins:
@@ -384,7 +387,7 @@ class _Writer:
     def _start(self, column: Any) -> Any:
         for bias in self.bias:
             return self.graph.read(bias, [column])
-        return tirx.const(0, "float32")
+        return tirx.const(0, self.dtype)
 
     def _left(self, row: Any, k: Any) -> Any:
         shape = self.left.type.static_shape
@@ -410,11 +413,11 @@ class _Writer:
     def _pack_tail(self) -> None:
         """The columns beyond the last whole vector, in rows of a whole vector."""
         p, code = self.p, self.code
-        packed = code.scratch(p.depth, p.lanes)
+        packed = code.scratch(p.depth, p.lanes, dtype=self.dtype)
         first = p.columns // p.lanes * p.lanes
         with code.loop(p.depth, "k") as k:
             with code.vector(p.lanes) as v:
-                code.store(packed, (k, v), tirx.const(0, "float32"))
+                code.store(packed, (k, v), tirx.const(0, self.dtype))
             for start, width in powers(p.columns % p.lanes):
                 with code.vector(width) as v:
                     index = [*self._own_batch(self.right), k, first + start + v]

@@ -30,7 +30,7 @@ class Tile:
 
 def fits(tile: Tile, target: Target) -> bool:
     """Whether accumulators, one step's vectors and scalars are all in registers."""
-    if target.in_order:
+    if inorder.speaks(target):
         # part of every row's scalars and of the vectors are loaded ahead
         ahead = tile.rows + tile.columns + 3
         return tile.rows * tile.columns + ahead <= target.vector_registers
@@ -45,7 +45,7 @@ def fits(tile: Tile, target: Target) -> bool:
 
 def step_cycles(tile: Tile, target: Target) -> float:
     """Cycles of one step of the reduction, by the busiest resource."""
-    if target.in_order:
+    if inorder.speaks(target):
         return inorder.step_cycles(tile.rows, tile.columns, target)
     products = tile.rows * tile.columns
     scalars = tile.rows / target.lanes if target.lane_fma else tile.rows
@@ -71,16 +71,16 @@ def cycles(tile: Tile, target: Target, rows: int, columns: int, steps: int) -> f
     """Cycles of a whole output of rows x columns vectors, with its tails and its stores."""
     total, variants = 0.0, 0
     # vectors that do not stay in L1 from tile to tile come from L2, at a vector a cycle at best
-    panel = 4 * target.lanes * tile.columns * steps
+    panel = target.vector_bytes * tile.columns * steps
     fetched = 0.7 * tile.columns if panel > target.l1_bytes // 2 else 0.0
-    wide = 4 * rows * steps > target.l1_bytes // 2
-    if target.in_order:
+    wide = target.element_bytes * rows * steps > target.l1_bytes // 2
+    if inorder.speaks(target):
         fetched = 0.0  # loads are far enough ahead
     for _, width, count in pieces(columns, tile.columns):
         for _, height, times in pieces(rows, tile.rows):
-            stored = 2 * width * height + (60 if target.in_order else 20)
+            stored = 2 * width * height + (60 if inorder.speaks(target) else 20)
             step = step_cycles(Tile(height, width), target) + fetched
-            if wide and target.lane_fma and not target.in_order:
+            if wide and target.lane_fma and not inorder.speaks(target):
                 # scalars come from L2 for each group of columns, as whole vectors
                 step += 0.25 * height / target.lanes
             total += count * times * (steps * step + stored)
@@ -105,8 +105,8 @@ def tile_features(
         "loads_per_product": (tile.rows + tile.columns) / products,
         "chains": products / (target.fma_units * target.fma_latency),
         "step_cycles_per_product": step_cycles(tile, target) / products,
-        "panel_of_l1": 4 * target.lanes * tile.columns * steps / target.l1_bytes,
-        "rows_of_l1": 4 * tile.rows * steps / target.l1_bytes,
+        "panel_of_l1": target.vector_bytes * tile.columns * steps / target.l1_bytes,
+        "rows_of_l1": target.element_bytes * tile.rows * steps / target.l1_bytes,
         "rows_filled": rows / (height * tile.rows),
         "columns_filled": columns / (width * tile.columns),
         "tiles": height * width,

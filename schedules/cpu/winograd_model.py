@@ -14,6 +14,7 @@ from armlet.targets import Target
 from ..emit import ceil_div, pieces
 from ..template import Config, moving
 from . import register_tile
+from .inorder import tile as inorder
 from .register_tile import Tile
 
 
@@ -35,6 +36,8 @@ class Shape:
     m: int
     #: top, left
     pads: tuple[int, int]
+    #: bytes of a number
+    element_bytes: int
 
     @property
     def edge(self) -> int:
@@ -54,7 +57,7 @@ class Shape:
 
     @property
     def weight_bytes(self) -> int:
-        return 4 * self.edge**2 * self.channels * self.out_blocks * self.lanes
+        return self.element_bytes * self.edge**2 * self.channels * self.out_blocks * self.lanes
 
     @property
     def rows_outside(self) -> bool:
@@ -73,10 +76,13 @@ def shape_of(group: Group) -> Shape:
     n, cb, height, width, block = call.operands[0].type.static_shape
     _, ob, oh, ow, lanes = call.output.type.static_shape
     return Shape(
-        n, op.in_channels, cb, height, width, block, ob, oh, ow, lanes, op.tile, op.pads[:2]
-    )
+        n, op.in_channels, cb, height, width, block, ob, oh, ow, lanes, op.tile, op.pads[:2],
+        call.output.type.bytes // call.output.type.elements,
+    )  # fmt: skip
 
 
+#: bytes of a number in the transforms
+_WIDE = 4
 #: bytes of a cache line
 LINE = 64
 #: cycles around each transform of one dimension, and around each tile
@@ -95,7 +101,11 @@ def _transform(s: Shape, target: Target) -> float:
     """Cycles of one transform of one dimension; a store starts in each cycle."""
     half = s.m // 2
     operations = 2 * half * (half + 1)
-    return AROUND + max(operations / target.fma_units, s.edge / target.load_units, s.edge)
+    # float32 vectors; halves are converted on the way in and out
+    parts = _WIDE // s.element_bytes
+    converted = s.edge * (parts - 1)
+    busy = (operations * parts + converted) / target.fma_units
+    return AROUND + max(busy, parts * s.edge / target.load_units, parts * s.edge)
 
 
 def cycles(s: Shape, target: Target, config: Config) -> float:
@@ -103,7 +113,7 @@ def cycles(s: Shape, target: Target, config: Config) -> float:
     held, groups = config["blocks"], s.out_blocks // config["blocks"]
     passes = groups if config["by_channels"] else 1
     one = _transform(s, target)
-    written = WRITTEN * s.edge**2 * 4 * s.block / LINE
+    written = WRITTEN * s.edge**2 * s.element_bytes * s.block / LINE
     inputs = passes * s.tiles * s.in_blocks * (2 * s.edge * one + written + AROUND)
     outputs = s.tiles * s.out_blocks * ((s.edge + s.m) * one + AROUND)
     tile = Tile(config["rows"], config["vectors"])
@@ -123,13 +133,13 @@ def _products(tile: Tile, target: Target, rows: int, columns: int, steps: int) -
     As ``register_tile.cycles``, but the tiles of a step are in L1, and vectors are read from
     L2 once for each tile of rows.
     """
-    if target.in_order:
+    if inorder.speaks(target):
         return register_tile.cycles(tile, target, rows, columns, steps)
     total = 0.0
-    fetched = 0.5 if 4 * target.lanes * tile.columns * steps > target.l1_bytes // 2 else 0.0
+    fetched = 0.5 if target.vector_bytes * tile.columns * steps > target.l1_bytes // 2 else 0.0
     for _, width, count in pieces(columns, tile.columns):
         for _, height, times in pieces(rows, tile.rows):
-            scalars = height / 4 if target.lane_fma else height
+            scalars = height / target.lanes if target.lane_fma else height
             folded = width == 1 and target.broadcasts_from_memory
             started = height * width + width + scalars * (not folded) + 2
             step = max(
@@ -147,11 +157,12 @@ def _moved(s: Shape, target: Target, config: Config) -> int:
     held, tiles = config["blocks"], min(config["tiles"], s.tiles)
     groups, steps = s.out_blocks // held, ceil_div(s.tiles, config["tiles"])
     places = s.edge**2
-    image = 4 * s.n * s.in_blocks * s.height * s.width * s.block
-    result = 4 * s.n * s.out_blocks * s.out_height * s.out_width * s.lanes
+    size = s.element_bytes
+    image = size * s.n * s.in_blocks * s.height * s.width * s.block
+    result = size * s.n * s.out_blocks * s.out_height * s.out_width * s.lanes
     weights = s.weight_bytes
-    inputs = 4 * places * tiles * s.in_blocks * s.block
-    products = 4 * places * tiles * held * s.lanes
+    inputs = size * places * tiles * s.in_blocks * s.block
+    products = size * places * tiles * held * s.lanes
     # weights that stay in L2 from step to step beside the transformed tiles are read once
     repeated = weights // groups if config["by_channels"] else weights
     again = steps - 1 if repeated + inputs + products > target.l2_bytes // 2 else 0
@@ -190,7 +201,7 @@ def _register_tiles(s: Shape, target: Target, tiles: int, held: int) -> list[Til
 def candidates(s: Shape, target: Target) -> Iterator[Config]:
     """Every blocking worth measuring."""
     # with shorter vectors a line lasts long enough for the core's own prefetcher
-    streams = s.lanes * 4 >= LINE and s.weight_bytes > target.l2_bytes
+    streams = s.lanes * s.element_bytes >= LINE and s.weight_bytes > target.l2_bytes
     for tiles in _widths(s):
         for held in _divisors(s.out_blocks):
             for tile in _register_tiles(s, target, tiles, held):

@@ -12,8 +12,8 @@ import pytest
 import armlet
 
 MANIFEST = {
-    "armlet", "target", "features", "source", "macs", "parameters", "arena_bytes",
-    "arena_lower_bound", "constant_bytes", "kernels", "tasks", "verified_by",
+    "armlet", "target", "features", "precision", "float32_layers", "source", "macs", "parameters",
+    "arena_bytes", "arena_lower_bound", "constant_bytes", "kernels", "tasks", "verified_by",
 }  # fmt: skip
 
 

@@ -216,8 +216,8 @@ def step_cycles(rows: int, columns: int, target: Target) -> float:
 
 
 def speaks(target: Target) -> bool:
-    """Whether tiles, which are written in A64, are for the target."""
-    return target.in_order and target.architecture == "arm64"
+    """Whether tiles, which are written in A64 and of float32, are for the target."""
+    return target.in_order and target.architecture == "arm64" and target.element_bytes == 4
 
 
 def fits(shape: Shape, target: Target) -> bool:

@@ -38,12 +38,14 @@ def check_meaning_kept(before: Function, after: Function, tolerance: float = 1e-
         np.testing.assert_allclose(b, a, rtol=0, atol=limit)
 
 
-def check_pass(run, before: str, after: str | None = None, unchanged: bool = False) -> None:
+def check_pass(
+    run, before: str, after: str | None = None, unchanged: bool = False, tolerance: float = 1e-5
+) -> None:
     """``run`` turns ``before`` into ``after`` (contents of constants aside) and means the same."""
     old = parse(before)
     new = run(old)
     verify(old), verify(new)
-    check_meaning_kept(old, new)
+    check_meaning_kept(old, new, tolerance)
     if unchanged:
         assert structural_equal(old, new), print_function(new)
         return
