@@ -87,7 +87,7 @@ def point_of(record: Record, target: Target) -> Point | None:
                 workload = _workload(record.workload)
             except (SyntaxError, ValueError, KeyError):
                 return None
-            applies = template.applies(workload.group, target)
+            applies = template.applies(workload.group, target.computing(workload.group.dtype))
             return Point(workload, template, record, False) if applies else None
     return None
 
