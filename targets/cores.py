@@ -23,7 +23,7 @@ _VALUES = (
     "lanes", "vector_registers", "issue_width", "in_order", "pairs", "fma_units", "fma_latency",
     "load_units", "broadcasts_from_memory",
 )  # fmt: skip
-_KIB = {"l1": "l1_bytes", "l2": "l2_bytes"}
+_KIB = {"l1": "l1_bytes", "l2": "l2_bytes", "l3": "l3_bytes"}
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,8 @@ class Target:
     element_bytes: int = 4
     l1_bytes: int = 32 << 10
     l2_bytes: int = 256 << 10
+    #: of a further cache, where what L2 does not hold is found again as fast as in a copy
+    l3_bytes: int = 0
     #: those that a model may share, which are the big ones of a phone
     cores: int = 4
     #: work of one core that is worth a thread: sharing a call costs a barrier, which takes about

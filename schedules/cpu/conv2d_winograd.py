@@ -68,6 +68,8 @@ class _Writer:
     def __init__(self, graph: TensorGraph, target: Target, shape: Shape, config: Config) -> None:
         self.graph, self.code, self.shape, self.config = graph, graph.code, shape, config
         self.target = target
+        # a tile exceeds the registers of short vectors: LLVM would spill what it sees at once
+        self.rolled = target.lane_fma
         assert graph.group.anchor is not None
         self.anchor = graph.group.anchor
         self.x, self.u, *self.bias = self.anchor.operands
@@ -123,9 +125,9 @@ class _Writer:
         # neighbouring tiles may share the cache lines to which they go
         with code.loop(s.in_blocks, "cb") as cb, code.loop(self.tiles, "t") as t:
             n, top, left = self._corner(t)
-            with code.loop(s.edge, "r") as r:
+            with code.loop(s.edge, "r", rolled=self.rolled) as r:
                 self._row(lines, n, cb, code.index(top + r - s.pads[0]), left, r)
-            with code.loop(s.edge, "j") as j:
+            with code.loop(s.edge, "j", rolled=self.rolled) as j:
                 column = [self._squared(lines, i, j) for i in range(s.edge)]
                 for i, value in enumerate(transform_input(lines, s.m, column)):
                     with code.vector(s.block) as v:
@@ -288,14 +290,14 @@ class _Writer:
         lines = Lines(code, s.lanes)
         with code.loop(self.config["blocks"], "ob") as ob, code.loop(self.tiles, "t") as t:
             n, top, left = self._corner(t)
-            with code.loop(s.edge, "j") as j:
+            with code.loop(s.edge, "j", rolled=self.rolled) as j:
                 at = code.index((ob * self.most + t) * s.lanes)
                 column = [self._product(lines, i * s.edge + j, at) for i in range(s.edge)]
                 for i, value in enumerate(transform_output(lines, s.m, column)):
                     with code.vector(s.lanes) as v:
                         code.store(self.square, (i, j, v), value(v))
             rows = s.m if s.out_height % s.m == 0 else tirx.min(s.m, s.out_height - top)
-            with code.loop(rows, "i") as i:
+            with code.loop(rows, "i", rolled=self.rolled) as i:
                 row = [self._squared(lines, i, j) for j in range(s.edge)]
                 values = transform_output(lines, s.m, row)
                 self._store(values, (n, code.index(channel + ob), code.index(top + i), left))

@@ -12,7 +12,7 @@ from armlet.compiler.ops.toom_cook import TAPS
 from armlet.targets import Target
 
 from ..emit import ceil_div, pieces
-from ..template import Config, moving
+from ..template import L2_CYCLES, Config, moving
 from . import register_tile
 from .inorder import tile as inorder
 from .register_tile import Tile
@@ -91,6 +91,13 @@ AROUND = 8.0
 COVERED, COVERED_AHEAD = 0.3, 0.7
 #: weights among arithmetic come slower than a copy's bytes: fewer misses are under way at once
 STREAMED = 1.25
+#: but of short vectors a line lasts long enough for the core to fetch those that follow
+FOLLOWED = 0.8
+#: streams of addresses that are this near the core takes for one, which it cannot follow; of
+#: others only the first lines are late
+NEAR, FIRST_LINES = 2048, 8
+#: cycles of a line of weights that is late, with several under way at once
+LATE = 60.0
 #: cycles until L2 has taken a line of a transformed tile
 WRITTEN = 8.0
 #: register tiles whose steps cost more than the best by this factor are not tried
@@ -122,9 +129,33 @@ def cycles(s: Shape, target: Target, config: Config) -> float:
         for _, width, count in pieces(s.tiles, config["tiles"])
     )
     arithmetic = inputs + outputs + s.edge**2 * products
-    memory = STREAMED * moving(target, _moved(s, target, config))
-    covered = COVERED_AHEAD if config["ahead"] else COVERED
-    return max(arithmetic, memory) + (1 - covered) * min(arithmetic, memory)
+    follows = _follows(s, target)
+    memory = (FOLLOWED if follows else STREAMED) * _memory(s, target, config)
+    covered = COVERED_AHEAD if config["ahead"] or follows else COVERED
+    late = _late_lines(s, target, config) * LATE
+    return max(arithmetic, memory) + (1 - covered) * min(arithmetic, memory) + late
+
+
+def _follows(s: Shape, target: Target) -> bool:
+    """Whether the core itself asks for the weights' next lines in time."""
+    return s.lanes * 4 < LINE and target.lane_fma and not target.in_order
+
+
+def _late_lines(s: Shape, target: Target, config: Config) -> int:
+    """Lines of weights that come from beyond L2 and that the core did not foresee.
+
+    Tiles of one column read the weights of a place in the order in which they lie, as far as
+    ``blocks`` go; each further column is a stream of its own, which ends with the tile.
+    """
+    if s.weight_bytes <= target.l2_bytes or not _follows(s, target):
+        return 0
+    alone = config["vectors"] == 1
+    blocks = config["blocks"] if alone else 1
+    size = 4 * s.channels * s.lanes
+    late = ceil_div(size, LINE) * blocks
+    if alone or size > NEAR:
+        late = min(late, FIRST_LINES)
+    return s.edge**2 * s.out_blocks // blocks * late
 
 
 def _products(tile: Tile, target: Target, rows: int, columns: int, steps: int) -> float:
@@ -152,8 +183,8 @@ def _products(tile: Tile, target: Target, rows: int, columns: int, steps: int) -
     return total
 
 
-def _moved(s: Shape, target: Target, config: Config) -> int:
-    """Bytes that come from beyond L2 or go there."""
+def _memory(s: Shape, target: Target, config: Config) -> float:
+    """Cycles of what comes from beyond L2 or goes there."""
     held, tiles = config["blocks"], min(config["tiles"], s.tiles)
     groups, steps = s.out_blocks // held, ceil_div(s.tiles, config["tiles"])
     places = s.edge**2
@@ -166,13 +197,16 @@ def _moved(s: Shape, target: Target, config: Config) -> int:
     # weights that stay in L2 from step to step beside the transformed tiles are read once
     repeated = weights // groups if config["by_channels"] else weights
     again = steps - 1 if repeated + inputs + products > target.l2_bytes // 2 else 0
-    moved = weights * (1 + again)
+    moved = weights * again
     if config["by_channels"]:
         moved += image * (groups - 1) * (image > target.l2_bytes)
     if inputs + products > target.l2_bytes:
         passes = groups if config["by_channels"] else 1
         moved += steps * (2 * inputs * passes + 2 * products * groups)
-    return moved + image + 2 * result
+    once = weights + image + 2 * result
+    if weights + inputs + products <= target.l3_bytes:
+        return moving(target, once) + moved / (4 * target.lanes) * L2_CYCLES
+    return moving(target, once + moved)
 
 
 def _divisors(size: int) -> list[int]:
@@ -194,8 +228,10 @@ def _register_tiles(s: Shape, target: Target, tiles: int, held: int) -> list[Til
         for t in register_tile.tiles(target, tiles, held)
     }
     least = min(cost.values())
-    near = [t for t in cost if cost[t] <= WORSE * least]
-    return sorted(near, key=lambda t: cost[t])[:3]
+    near = sorted((t for t in cost if cost[t] <= WORSE * least), key=lambda t: cost[t])
+    # those of one column read the weights in order
+    ordered = [t for t in near[3:] if t.columns == 1] if _follows(s, target) else []
+    return near[:3] + ordered[:1]
 
 
 def candidates(s: Shape, target: Target) -> Iterator[Config]:
