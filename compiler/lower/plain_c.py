@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import Any
 
 import tvm
+import tvm_ffi
 from tvm import s_tir, tirx
 
 from armlet.compiler.ops import vector_math
@@ -41,17 +42,40 @@ class PlainFunction:
     parts: dict[str, Any] = field(default_factory=dict)
 
 
-@lru_cache(maxsize=1)
-def _passes() -> Any:
+@lru_cache(maxsize=2)
+def _passes(extremes: bool) -> Any:
     """TVM's lowering of loops; the order matters."""
     s, t = s_tir.transform, tirx.transform
     return tvm.ir.transform.Sequential(
         [
             t.NarrowDataType(32), t.VectorizeLoop(True), t.StorageRewrite(), t.StmtSimplify(),
-            s.RewriteUnsafeSelect(), t.CommonSubexprElim(),
+            s.RewriteUnsafeSelect(), t.CommonSubexprElim(), *[_extremes()] * extremes,
             vector_math.expand(), t.LowerIntrin(),
         ]
     )  # fmt: skip
+
+
+def _extremes() -> Any:
+    """The pass that makes one instruction of ``max`` and ``min`` of floats, where there is one.
+
+    TVM's are a comparison and a choice, which Arm does in two; LLVM's hold NaN as NumPy does.
+    """
+
+    def replaced(name: str) -> Any:
+        def replace(node: Any) -> Any:
+            dtype = str(node.expr_ty())
+            if not dtype.startswith("float32"):
+                return node
+            return tirx.call_llvm_pure_intrin(dtype, name, node.a, node.b)
+
+        return replace
+
+    pairs = ((tirx.Max, replaced("llvm.maximum")), (tirx.Min, replaced("llvm.minimum")))
+
+    def transform(func: Any, _module: Any, _context: Any) -> Any:
+        return func.with_body(tvm_ffi.structural_map(func.body, pairs))
+
+    return tirx.transform.prim_func_pass(transform, opt_level=0, name="armlet.Extremes")
 
 
 class _Edit:
@@ -131,7 +155,8 @@ def _by_pointer(buffers: Sequence[Any]) -> tuple[list[Any], list[Any]]:
 def plain_c(func: Any, symbol: str, target: Any) -> PlainFunction:
     """``func`` takes buffers; the result takes pointers, as the module's head shows."""
     func = func.with_attr({"global_symbol": symbol, "tirx.noalias": True, "target": target})
-    func = _passes()(tvm.IRModule({symbol: func}))[symbol]
+    extremes = str(target.attrs["mtriple"]).startswith("aarch64")
+    func = _passes(extremes)(tvm.IRModule({symbol: func}))[symbol]
     buffers = [p for p in func.params if not isinstance(p.ty, tvm.ir.PrimType)]
     edit = _Edit(symbol, *func.params[len(buffers) :])
     body = edit(func.body)
