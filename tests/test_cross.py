@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import armlet
@@ -22,6 +23,22 @@ OTHER = FOREIGN[0]
 WHY_NOT = emulator.find(OTHER).missing
 emulated = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 SHAPES = {"x": (1, 3, 14, 11)}
+
+
+def wide_convolution() -> onnx.ModelProto:
+    """3x3, of enough channels for Winograd's, and of a size that its tiles do not divide."""
+    weight = np.random.default_rng(0).standard_normal((72, 64, 3, 3)).astype(np.float32)
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        onnx.helper.make_node("Relu", ["c"], ["y"]),
+    ]
+    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 64, 17, 14])
+    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    constants = [onnx.numpy_helper.from_array(weight, "w")]
+    graph = onnx.helper.make_graph(nodes, "wide", [x], [y], constants)
+    return onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8
+    )
 
 
 @pytest.fixture
@@ -48,6 +65,15 @@ def test_answers_are_right_on_an_emulated_machine(chosen, small_cnn):
     x = np.random.default_rng(0).standard_normal(SHAPES["x"]).astype(np.float32)
     right = reference_of(api.load(small_cnn, SHAPES)).run({"x": x})
     np.testing.assert_allclose(made.run({"x": x})["y"], right["y"], rtol=1e-4, atol=1e-5)
+
+
+@emulated
+@pytest.mark.parametrize("core", ["cortex-a76", "cortex-a55"])
+def test_winograds_convolution_is_right_on_an_emulated_arm(core, tmp_path):
+    onnx.save(wide_convolution(), tmp_path / "wide.onnx")
+    made = api.compile(tmp_path / "wide.onnx", f"linux-arm64-{core}")
+    assert made.manifest["verified_by"]
+    assert "conv2d_winograd" in {k["template"] for k in made.manifest["kernels"]}
 
 
 @emulated
