@@ -22,7 +22,15 @@ setup(
     package_dir=found,
     package_data={
         "armlet": ["*.c"],
-        "armlet.runtime": ["include/*.h", "src/*.c", "src/*.h", "guest/*.c"],
+        "armlet.compiler.link": ["*.toml"],
+        "armlet.runtime": [
+            "bionic/*.h",
+            "bionic/sys/*.h",
+            "include/*.h",
+            "src/*.c",
+            "src/*.h",
+            "guest/*.c",
+        ],
         "armlet.targets": ["*.toml"],
         "armlet.tuning_logs": ["*.jsonl"],
     },

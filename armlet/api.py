@@ -98,6 +98,7 @@ def compile(
     records: Records | None = None,
     precision: str = "fp32",
     check_range: bool = False,
+    name: str = "",
 ) -> Model:
     """Compiles a model and runs it against its source before returning it.
 
@@ -106,10 +107,12 @@ def compile(
     output. ``dump`` is a folder for the text of every stage. ``records`` are what tuning found,
     those shipped and the user's own if they are not given. With ``precision`` "fp16" layers are
     computed in float16, but for those that leave its range on the sample inputs, which are a
-    ``RangeError`` with ``check_range``. Raises what ``load`` raises,
-    ``InputError``, ``TargetError``, ``ToolchainError``, and ``VerificationError`` naming
-    the culprit when the answers differ. What is compiled for another kind of machine is run
-    by an emulator; ``not_run`` of the result says why, where there is none.
+    ``RangeError`` with ``check_range``. ``name`` is the file name that the artifact will have,
+    by which Android looks for it: libMODEL.so unless given. Raises what
+    ``load`` raises, ``InputError``, ``TargetError``, ``ToolchainError``, and
+    ``VerificationError`` naming the culprit when the answers differ. What is compiled for
+    another kind of machine is run by an emulator; ``not_run`` of the result says why, where
+    there is none.
     """
     progress = debug.stages(progress)
     chosen = target if isinstance(target, Target) else target_of(target)
@@ -124,7 +127,7 @@ def compile(
     made = build(module, chosen, progress, Dump(Path(dump)) if dump else None, records, half)
     if tolerance is None:
         tolerance = HALF_TOLERANCE if half else TOLERANCE
-    return finish(made, data, tolerance, progress)
+    return finish(made, data, tolerance, progress, name)
 
 
 def _half(
@@ -178,6 +181,7 @@ def finish(
     data: Mapping[str, np.ndarray] | None = None,
     tolerance: float = TOLERANCE,
     progress: Progress = _quiet,
+    name: str = "",
 ) -> Model:
     """Links what ``build`` made, opens it and compares it with its source."""
     progress("reference", 0, 1)
@@ -189,7 +193,7 @@ def finish(
     # the artifact's own self-test runs on its own inputs
     expected = None if data else selftest.expect([*right.values()], absolute(allowed, right))
     progress("link", 0, 1)
-    opened = linked(made, expected, reference.name)
+    opened = linked(made, expected, reference.name, name)
     progress("verify", 0, 1)
     if not opened.not_run:
         opened.differences = tuple(verify(made, opened, feeds, right, reference, allowed))
@@ -197,7 +201,12 @@ def finish(
     return opened
 
 
-def linked(made: Build, expected: selftest.SelfTest | None = None, verified_by: str = "") -> Model:
+def linked(
+    made: Build,
+    expected: selftest.SelfTest | None = None,
+    verified_by: str = "",
+    name: str = "",
+) -> Model:
     """The artifact of what ``build`` made, opened; it vanishes with the model."""
     try:
         folder = tempfile.TemporaryDirectory(prefix="armlet-")
@@ -209,10 +218,16 @@ def linked(made: Build, expected: selftest.SelfTest | None = None, verified_by: 
     output, target = Path(folder.name) / "model.so", made.target
     native = is_native(target)
     text = manifest(made, verified_by if native or not emulator.find(target).missing else "")
-    link(made.plan, target=target, manifest=text, selftest=expected, output=output)
+    # elsewhere a program that is linked with the artifact looks for it where it was then
+    soname = (name or f"lib{_stem(made.module)}.so") if target.system == "android" else ""
+    link(made.plan, target=target, manifest=text, selftest=expected, output=output, soname=soname)
     if native:
         return artifact.open(output, keep=folder)
     return EmulatedModel(output, made, text, keep=folder)
+
+
+def _stem(module: Module) -> str:
+    return Path(str(module.metadata.get("path") or "model")).stem
 
 
 def open(path: PathLike, **options: Any) -> CompiledModel:

@@ -56,6 +56,22 @@ FAMILIES: dict[str, Target] = {
         ),
         _family("linux", "armv7", "armv7l-linux-gnueabihf", "arm-linux-gnueabihf.2.17"),
         _family("linux", "riscv64", "riscv64-linux-gnu", "riscv64-linux-gnu.2.27"),
-        _family("android", "arm64", "aarch64-linux-android", "aarch64-linux-android", **_ANDROID),
+        _family(
+            "android", "arm64", "aarch64-linux-android", "aarch64-linux-android.21", **_ANDROID
+        ),
+        # armeabi-v7a passes floats in integer registers: the triple says so
+        _family(
+            "android", "armv7", "armv7l-linux-androideabi", "arm-linux-androideabi.21", **_ANDROID
+        ),
+        # what the ABI promises of any processor
+        _family(
+            "android",
+            "x86_64",
+            "x86_64-linux-android",
+            "x86_64-linux-android.21",
+            attributes=("+sse4.2", "+popcnt"),
+            features=("sse4_2", "popcnt"),
+            **_ANDROID,
+        ),
     )
 }

@@ -59,7 +59,7 @@ def compile(
         samples = named(arrays, inputs, data) if data and arrays is not None else None
         made = api.compile(
             module, target, data=samples, tolerance=tolerance, progress=progress,
-            dump=dump_passes, precision=precision, check_range=check_range,
+            dump=dump_passes, precision=precision, check_range=check_range, name=output.name,
         )  # fmt: skip
         made.save(output)
     found = summary(made, output, time.perf_counter() - begun)

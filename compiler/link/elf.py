@@ -11,7 +11,7 @@ MACHINES = {"x86_64": 62, "armv7l": 40, "aarch64": 183, "riscv64": 243}
 _ET_REL, _ET_DYN = 1, 3
 _SHF_ALLOC = 2
 _PT_LOAD, _PT_GNU_STACK, _PT_GNU_RELRO = 1, 0x6474E551, 0x6474E552
-_DT_NEEDED, _DT_TEXTREL, _DT_FLAGS = 1, 22, 30
+_DT_NEEDED, _DT_HASH, _DT_SONAME, _DT_TEXTREL, _DT_FLAGS = 1, 4, 14, 22, 30
 _DF_TEXTREL = 4
 
 
@@ -34,6 +34,7 @@ class Segment:
     flags: int
     offset: int
     file_size: int
+    align: int
 
     @property
     def writable(self) -> bool:
@@ -58,7 +59,7 @@ class _Layout:
 
     header: str
     segment: str
-    #: type, flags, offset, file size
+    #: type, flags, offset, file size, alignment
     segment_at: tuple[int, ...]
     section: str
     dynamic: str
@@ -68,8 +69,8 @@ class _Layout:
 
 
 _LAYOUTS = {
-    1: _Layout("HHIIIIIHHHHHH", "8I", (0, 6, 1, 4), "10I", "iI", "IIIBBH", (0, 5)),
-    2: _Layout("HHIQQQIHHHHHH", "IIQQQQQQ", (0, 1, 2, 5), "IIQQQQIIQQ", "qQ", "IBBHQQ", (0, 3)),
+    1: _Layout("HHIIIIIHHHHHH", "8I", (0, 6, 1, 4, 7), "10I", "iI", "IIIBBH", (0, 5)),
+    2: _Layout("HHIQQQIHHHHHH", "IIQQQQQQ", (0, 1, 2, 5, 7), "IIQQQQIIQQ", "qQ", "IBBHQQ", (0, 3)),
 }
 
 
@@ -126,22 +127,43 @@ class Elf:
     @cached_property
     def needed(self) -> tuple[str, ...]:
         """Libraries that the loader must find."""
+        return self._dynamic_strings(_DT_NEEDED)
+
+    @property
+    def soname(self) -> str:
+        """The name by which programs that were linked with the library look for it, or ""."""
+        return "".join(self._dynamic_strings(_DT_SONAME))
+
+    def _dynamic_strings(self, tag: int) -> tuple[str, ...]:
         strings = self.section(".dynstr")
         assert strings is not None
-        return tuple(
-            self._string(strings.offset + v) for tag, v in self.dynamic if tag == _DT_NEEDED
-        )
+        return tuple(self._string(strings.offset + v) for t, v in self.dynamic if t == tag)
 
     @cached_property
-    def exports(self) -> tuple[str, ...]:
-        """Names that others may use: defined and dynamic."""
+    def _symbols(self) -> tuple[tuple[str, bool], ...]:
+        """(name, whether it is defined here) of dynamic symbols."""
         symbols = self.section(".dynsym")
         assert symbols is not None
         strings = self.sections[symbols.link]
         name, section = self._layout.symbol_at
         count = symbols.size // struct.calcsize("<" + self._layout.symbol)
-        rows = self._rows(self._layout.symbol, symbols.offset, count)
-        return tuple(sorted(self._string(strings.offset + r[name]) for r in rows if r[section]))
+        rows = self._rows(self._layout.symbol, symbols.offset, count)[1:]
+        return tuple((self._string(strings.offset + r[name]), r[section] != 0) for r in rows)
+
+    @property
+    def exports(self) -> tuple[str, ...]:
+        """Names that others may use: defined and dynamic."""
+        return tuple(sorted(name for name, defined in self._symbols if defined))
+
+    @property
+    def imports(self) -> tuple[str, ...]:
+        """Names that the loader must find elsewhere."""
+        return tuple(sorted(name for name, defined in self._symbols if not defined))
+
+    @property
+    def has_sysv_hash(self) -> bool:
+        """Whether loaders find names in it that do not know the newer table, of GNU."""
+        return any(tag == _DT_HASH for tag, _ in self.dynamic)
 
     @property
     def has_text_relocations(self) -> bool:

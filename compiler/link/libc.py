@@ -6,6 +6,8 @@ stay unversioned: the same artifact then runs with every later C library of its 
 
 from __future__ import annotations
 
+from . import bionic
+
 
 def _words(text: str) -> list[str]:
     return text.split()
@@ -36,8 +38,8 @@ def libraries(triple: str) -> dict[str, list[str]]:
     libc = triple.split("-")[2].split(".")[0]
     if libc.startswith("gnu"):
         return {"libc.so.6": _LIBC, "libpthread.so.0": _THREADS, "libm.so.6": _LIBM}
-    if libc.startswith("android"):
-        return {"libc.so": [*_LIBC, *_THREADS], "libm.so": _LIBM}
+    if bionic.is_android(triple):
+        return bionic.libraries(bionic.level_of(triple))
     return {"libc.so": [*_LIBC, *_THREADS, *_LIBM]}
 
 

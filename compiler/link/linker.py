@@ -7,7 +7,7 @@ all. The same plan gives the same bytes.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,8 +24,8 @@ from .selftest import SelfTest
 MOST_CONSTANT_BYTES = 1900 << 20
 
 _OPTIONS = (
-    "-shared", "--version-script=exports.map", "--gc-sections", "--as-needed", "--build-id=none",
-    "--hash-style=gnu", "--strip-all", "-Bsymbolic", "-z", "defs", "-z", "now", "-z", "relro",
+    "-shared", "--version-script=exports.map", "--gc-sections", "--as-needed", "--build-id=sha1",
+    "--hash-style=both", "--strip-all", "-Bsymbolic", "-z", "defs", "-z", "now", "-z", "relro",
     "-z", "noexecstack", "-z", "text",
 )  # fmt: skip
 
@@ -39,6 +39,9 @@ class LinkTarget(Protocol):
     @property
     def features(self) -> tuple[str, ...]: ...
 
+    @property
+    def page_bytes(self) -> int: ...
+
 
 def link(
     plan: Plan,
@@ -47,8 +50,9 @@ def link(
     manifest: Mapping[str, Any],
     selftest: SelfTest | None,
     output: Path,
+    soname: str = "",
 ) -> None:
-    """Writes the artifact ``output``.
+    """Writes the artifact ``output``, which knows itself by ``soname`` if it is given.
 
     ``ToolchainError`` if a tool fails, ``OutputError`` if a file cannot be written.
     """
@@ -63,8 +67,11 @@ def link(
         with tempfile.TemporaryDirectory(prefix="armlet-link-") as name:
             folder = Path(name)
             _compile_tables(plan, target, manifest, selftest, folder)
-            artifact = _link(plan, made, folder)
-            check_artifact(artifact, target.zig_triple)
+            names = [f"-soname={soname}"] if soname else []
+            sizes = [f"{which}-page-size={target.page_bytes}" for which in ("max", "common")]
+            pages = ["-z", sizes[0], "-z", sizes[1]]
+            artifact = _link(plan, made, [*_OPTIONS, *pages, *names], folder)
+            check_artifact(artifact, target)
             seal(artifact)
             publish(artifact, Path(output))
     except OSError as error:
@@ -96,7 +103,7 @@ def _compile_tables(
     toolchain.run("compiling the tables", arguments, folder)
 
 
-def _link(plan: Plan, made: runtime.Runtime, folder: Path) -> Path:
+def _link(plan: Plan, made: runtime.Runtime, options: Sequence[str], folder: Path) -> Path:
     objects = ["tables.o"]
     for i, kernel in enumerate(plan.kernels):
         objects.append(f"kernel-{i}.o")
@@ -106,5 +113,5 @@ def _link(plan: Plan, made: runtime.Runtime, folder: Path) -> Path:
     inputs = [*map(str, made.objects), *objects, *map(str, made.stubs), *map(str, made.helpers)]
     (folder / "inputs").write_text("".join(f'"{name}"\n' for name in inputs))
     artifact = folder / "model.so"
-    toolchain.run("linking", ["ld.lld", *_OPTIONS, "-o", artifact, "@inputs"], folder)
+    toolchain.run("linking", ["ld.lld", *options, "-o", artifact, "@inputs"], folder)
     return artifact

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import armlet.runtime
 
-from . import libc, toolchain
+from . import bionic, libc, toolchain
 
 SOURCES = Path(armlet.runtime.__file__).parent / "src"
 HEADER = Path(armlet.runtime.__file__).parent / "include" / "armlet.h"
@@ -50,23 +50,29 @@ def exports() -> tuple[str, ...]:
 def runtime(triple: str) -> Runtime:
     """Objects and stubs for a zig triple, from the cache or compiled now."""
     stubs = libc.libraries(triple)
+    command = [*_compiler(triple), *FLAGS, f"-I{HEADER.parent}"]
 
     def make(folder: Path) -> None:
-        sources = sorted(SOURCES.glob("*.c"))
-        compile_all = ["cc", "-target", triple, *FLAGS, f"-I{HEADER.parent}", "-c", *sources]
-        toolchain.run("compiling the runtime", compile_all, folder)
+        c_files = sorted(SOURCES.glob("*.c"))
+        toolchain.run("compiling the runtime", [*command, "-c", *c_files], folder)
         for name, functions in stubs.items():
             _make_stub(triple, name, functions, folder)
         if triple.startswith(_INCOMPLETE):
             _make_helpers(triple, folder)
 
-    recipe = (triple, FLAGS, stubs, _INCOMPLETE)
-    folder = compiled_once("runtime", recipe, [HEADER, *sorted(SOURCES.iterdir())], make)
+    recipe = (triple, command, stubs, _INCOMPLETE)
+    sources = [HEADER, *sorted(SOURCES.iterdir()), *sorted(bionic.HEADERS.rglob("*.h"))]
+    folder = compiled_once("runtime", recipe, sources, make)
     return Runtime(
         objects=tuple(sorted(folder.glob("*.o"))),
         stubs=tuple(folder / name for name in stubs),
         helpers=tuple(folder.glob("*.a")),
     )
+
+
+def _compiler(triple: str) -> list[object]:
+    """The command that compiles C for a zig triple, up to its flags."""
+    return bionic.compiler(triple) if bionic.is_android(triple) else ["cc", "-target", triple]
 
 
 def compiled_once(

@@ -22,6 +22,9 @@ from armlet.settings import CACHE
 
 _WAY_OUT = "python -m pip install --force-reinstall ziglang"
 
+#: Android's 32-bit Arm is Armv7-A, of which zig's names say nothing
+_ANDROID = {"arm": "armv7a"}
+
 
 @lru_cache(maxsize=1)
 def zig() -> Path:
@@ -62,9 +65,12 @@ def cache_dir(name: str) -> Path:
 
 
 def llvm_triple(zig_triple: str) -> str:
-    """Without the version of the C library, which only zig understands."""
+    """As the bare tools understand it: without the version of the C library, save Android's."""
     architecture, system, libc = zig_triple.split("-")
-    return f"{architecture}-{system}-{libc.split('.')[0]}"
+    name, _, version = libc.partition(".")
+    if name.startswith("android"):
+        return f"{_ANDROID.get(architecture, architecture)}-{system}-{name}{version}"
+    return f"{architecture}-{system}-{name}"
 
 
 def run(what: str, arguments: Sequence[object], folder: Path) -> None:

@@ -68,6 +68,7 @@ void armlet_k_slow(const float *x, float *y, int begin, int end, void *scratch) 
 class TinyTarget:
     zig_triple: str = TRIPLE
     features: tuple[str, ...] = ("sse2",)
+    page_bytes: int = 4 << 10
 
 
 @lru_cache(maxsize=64)

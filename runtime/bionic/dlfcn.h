@@ -1,0 +1,13 @@
+#pragma once
+
+/* RTLD_NOW was 0 on 32 bits, and still is. */
+#if defined(__LP64__)
+enum { RTLD_LAZY = 1, RTLD_NOW = 2 };
+#else
+enum { RTLD_LAZY = 1, RTLD_NOW = 0 };
+#endif
+
+void *dlopen(const char *, int);
+void *dlsym(void *, const char *);
+int dlclose(void *);
+char *dlerror(void);

@@ -1,0 +1,4 @@
+#pragma once
+#include <linux/auxvec.h>
+
+unsigned long getauxval(unsigned long);

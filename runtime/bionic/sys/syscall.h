@@ -1,0 +1,4 @@
+#pragma once
+#include <asm/unistd.h>
+
+#define SYS_futex __NR_futex
