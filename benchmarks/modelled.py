@@ -32,7 +32,7 @@ from armlet.compiler.tune import build
 from armlet.compiler.tune.measure import Meter, Race
 from armlet.compiler.tune.runner import GUARD, Workload, difference, sample
 from armlet.compiler.tune.tasks import Point, tasks_of
-from armlet.compiler.tune.tuner import Budget, Tuner, Update
+from armlet.compiler.tune.tuner import BATCH, Budget, Tuner, Update
 from armlet.settings import JOBS
 from armlet.targets import Target, target
 
@@ -66,6 +66,7 @@ class ModelledMeter(Meter):
         super().__init__(chosen)
         self.simulator = simulator
         self.hertz = simulator.core.mhz * 1e6
+        self.together = max(1, JOBS.value // BATCH)
         self.modelled = f"armsim {simulator.core.name} at {simulator.core.mhz} MHz"
 
     def race(

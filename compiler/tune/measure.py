@@ -6,6 +6,7 @@ batch are measured all the same.
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -191,6 +192,8 @@ class Meter:
 
     #: what estimates the seconds; "" where they are measured
     modelled: str = ""
+    #: tasks of a round: more where that much runs at once
+    together: int = 1
 
     def __init__(self, target: Target, executor: Executor | None = None) -> None:
         self.target = target
@@ -204,7 +207,10 @@ class Meter:
         self.runner.close()
 
     def measure(self, points: Sequence[Point], **race: Any) -> list[Record]:
-        """A record of each point, with seconds or with a failure; ``race`` is as in ``Batch``."""
+        """A record of each point, with seconds or with a failure.
+
+        ``best`` are the seconds that each has to beat, the rest of ``race`` is as in ``Batch``.
+        """
         return [record for record, _ in self.times(points, **race)]
 
     def times(self, points: Sequence[Point], **race: Any) -> list[tuple[Record, list[float]]]:
@@ -234,10 +240,11 @@ class Meter:
         race: dict[str, Any],
     ) -> Race:
         """The outcome of ``kernels``, each the one of a point, in that order."""
+        best = race.pop("best", [math.inf] * len(points))
         workloads = list(dict.fromkeys(points[i].workload for i, _ in kernels))
         counted = [(k, len(points[i].workload.group.inputs) + 1) for i, k in kernels]
         candidates = tuple(
-            Candidate(workloads.index(points[i].workload), n, k.extent, k.scratch)
+            Candidate(workloads.index(points[i].workload), n, k.extent, k.scratch, best[i])
             for n, (i, k) in enumerate(kernels)
         )
         library = build.link(counted, self.target, folder)

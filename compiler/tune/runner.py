@@ -65,6 +65,8 @@ class Candidate:
     index: int
     extent: int
     scratch: int
+    #: seconds to beat, beside those of the same workload's others
+    best: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,7 @@ class Batch:
     library: str
     workloads: tuple[Workload, ...]
     candidates: tuple[Candidate, ...]
-    #: seconds to beat, and whether what is surely slower is given up
-    best: float = math.inf
+    #: whether what is surely slower is given up
     races: bool = True
     #: seconds of processor time that a run may take
     patience: float = PATIENCE
@@ -227,10 +228,12 @@ class _Runner:
         times: dict[int, list[float]] = {number: [] for number, *_ in right}
         calls: dict[int, int] = {}
         for turn in range(batch.turns + 1):
-            best = min([batch.best, *(min(t) for t in times.values() if t)])
+            best = {c.workload: math.inf for _, c, _, _ in right}
+            for number, candidate, *_ in right:
+                best[candidate.workload] = min([best[candidate.workload], *times[number]])
             for number, candidate, data, function in right:
-                mine = times[number]
-                if batch.races and turn > SURE and min(mine) > SLOWER * best:
+                mine, least = times[number], min(candidate.best, best[candidate.workload])
+                if batch.races and turn > SURE and min(mine) > SLOWER * least:
                     continue
                 if turn > SURE and sum(mine) * calls[number] > batch.most:
                     continue

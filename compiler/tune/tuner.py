@@ -140,10 +140,11 @@ class Tuner:
         for some in _chunks(self.jobs):
             self._defaults(some)
         while self._may_go_on(budget):
-            job = max(self.jobs, key=self._promise)
-            if sum(map(self._promise, self.jobs)) < ENOUGH:
+            promises = [(self._promise(job), job) for job in self.jobs]
+            if sum(promise for promise, _ in promises) < ENOUGH:
                 break
-            self._round(job, job.search.propose(self._batch(budget)))
+            most = sorted(promises, key=lambda p: -p[0])[: self.meter.together]
+            self._round([job for promise, job in most if promise > 0], budget)
         for some in _chunks(self.jobs):
             self._judge(some)
             self.observe(self._update(some[-1], judging=True))
@@ -160,9 +161,6 @@ class Tuner:
         self._measure(fresh, races=False)
         if fresh:
             self.observe(self._update(fresh[-1][0]))
-
-    def _batch(self, budget: Budget) -> int:
-        return BATCH if budget.trials is None else min(BATCH, budget.trials - self.trials)
 
     def _may_go_on(self, budget: Budget) -> bool:
         if all(job.search.done for job in self.jobs):
@@ -183,9 +181,12 @@ class Tuner:
         share = job.task.count * job.best_seconds / total
         return share * job.search.expected_gain(BATCH)
 
-    def _round(self, job: Job, chosen: Sequence[int]) -> None:
-        self._measure([(job, i) for i in chosen], best=job.best_seconds)
-        self.observe(self._update(job))
+    def _round(self, jobs: Sequence[Job], budget: Budget) -> None:
+        chosen = [(job, i) for job in jobs for i in job.search.propose(BATCH)]
+        if budget.trials is not None:
+            chosen = chosen[: budget.trials - self.trials]
+        self._measure(chosen, best=[job.best_seconds for job, _ in chosen])
+        self.observe(self._update(chosen[-1][0]))
 
     def _measure(self, chosen: Sequence[tuple[Job, int]], **race: Any) -> None:
         found = self.meter.measure([job.points[i] for job, i in chosen], **race) if chosen else []

@@ -52,6 +52,7 @@ def invented(point: Point) -> float:
 
 class FakeMeter:
     modelled = ""
+    together = 1
 
     def __init__(self, seconds: Callable[[Point], float | None] = invented) -> None:
         self.seconds = seconds

@@ -85,6 +85,21 @@ def test_what_is_heavy_gets_most_trials(tmp_path):
     assert jobs[1].trials > 3 * jobs[0].trials
 
 
+def test_a_meter_that_runs_much_at_once_gets_candidates_of_several_tasks(tmp_path):
+    batches = []
+
+    class Wide(FakeMeter):
+        together = 2
+
+        def measure(self, points, best=(), **race):
+            batches.append(({p.workload.text for p in points}, list(best)))
+            return super().measure(points, **race)
+
+    Tuner([task(32), task(48), task(64)], HOST, Wide(), tmp_path / "r").run(Budget(trials=40))
+    assert [len(workloads) for workloads, _ in batches[1:]] == [2, 2, 1]
+    assert [len(best) for _, best in batches] == [0, 16, 16, 5]
+
+
 def test_it_stops_when_no_gain_is_to_be_expected(tmp_path):
     jobs, _ = tuned(tmp_path / "r", [task(32)], seconds=lambda p: 1e-3)
     assert jobs[0].trials < len(jobs[0].points) / 2
