@@ -6,6 +6,7 @@ outside shorten a loop, and columns outside are not written at all.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +17,15 @@ from armlet.targets import Target
 
 from ..emit import Array
 from ..loops import blocks_of
-from ..template import Config, Template
+from ..space import cuts
+from ..template import Config, Template, roofline
 from ..tensor_graph import TensorGraph
 from .window import ColumnRun, Window, column_runs, inside_rows, window_of
 
 #: window elements of a tile that are written out in a row of the window
 WRITTEN_OUT = 64
+#: cycles of a tile beside its window: where it lies, its stores
+TILE_CYCLES = 20
 
 
 class Pool(Template):
@@ -37,6 +41,24 @@ class Pool(Template):
         w = window_of(group.anchor)
         pixels = min(w.out_width, target.vector_registers // 2, max(1, WRITTEN_OUT // w.kernel[1]))
         return {"pixels": pixels}
+
+    def space(self, group: Group, target: Target) -> Iterable[Config]:
+        w = window_of(group.anchor)
+        most = max(1, min(target.vector_registers - 4, 2 * WRITTEN_OUT // w.kernel[1]))
+        widths = {*cuts(w.out_width, most), self.default(group, target)["pixels"]}
+        return [{"pixels": pixels} for pixels in sorted(widths)]
+
+    def estimate(self, group: Group, target: Target, config: Config) -> float:
+        """Loads and maxima or sums of the tiles, and what memory adds."""
+        w = window_of(group.anchor)
+        each = max(1 / target.load_units, 1 / target.fma_units)
+        row = 0.0
+        for run in column_runs(w, config["pixels"]):
+            reads = w.kernel[0] * sum(map(len, run.taps))
+            row += run.count * (max(reads * each, w.kernel[0] * target.fma_latency) + TILE_CYCLES)
+        read = sum(v.type.bytes for v in group.inputs)
+        arithmetic = w.n * w.planes * w.out_height * row
+        return roofline(target, arithmetic, read, group.output.type.bytes)
 
     def build(self, graph: TensorGraph, target: Target, config: Config) -> Any:
         return _Writer(graph, window_of(graph.group.anchor), config["pixels"]).write()

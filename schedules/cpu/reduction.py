@@ -9,7 +9,7 @@ end; else the lanes are neighbouring rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -27,6 +27,8 @@ from ..tensor_graph import TensorGraph, is_nan
 
 #: independent accumulators, enough to hide the latency of an addition
 UNROLL = 4
+#: numbers of them that are worth measuring: where rows are short, fewer take less to join
+UNROLLS = (1, 2, 4, 8)
 
 
 def reduced_axes(group: Group) -> tuple[int, ...]:
@@ -48,19 +50,27 @@ def reduced_axes(group: Group) -> tuple[int, ...]:
 
 class Reduction(Template):
     name = "reduction"
+    version = 2
 
     def applies(self, group: Group, target: Target) -> bool:
         return bool(reduced_axes(group))
 
+    def default(self, group: Group, target: Target) -> Config:
+        return {"unroll": UNROLL}
+
+    def space(self, group: Group, target: Target) -> Iterable[Config]:
+        return [{"unroll": unroll} for unroll in UNROLLS]
+
     def build(self, graph: TensorGraph, target: Target, config: Config) -> Any:
         graph.simplifies = True
-        _Writer(graph, target).write()
+        _Writer(graph, target, config["unroll"]).write()
         return graph.function()
 
 
 class _Writer:
-    def __init__(self, graph: TensorGraph, target: Target) -> None:
+    def __init__(self, graph: TensorGraph, target: Target, unroll: int) -> None:
         self.graph, self.code, self.lanes = graph, graph.code, target.lanes
+        self.unroll = unroll
         anchor = graph.group.anchor
         assert anchor is not None
         self.anchor = anchor
@@ -236,7 +246,7 @@ class _Writer:
         body, dtype = op.body[0], str(op.output(0).dtype)
         lanes = self.lanes if self.folds else self.width
         step = lanes if self.folds else 1
-        unroll = UNROLL if self.length >= 2 * UNROLL * step else 1
+        unroll = self.unroll if self.length >= 2 * self.unroll * step else 1
         acc = self.code.registers(unroll, lanes, dtype=dtype)
         for u in range(unroll):
             with self.code.vector(lanes) as v:
