@@ -137,3 +137,15 @@ def test_what_does_not_run_here_is_not_timed_here():
     with pytest.raises(TargetError, match="does not run on this machine"):
         run_here(OTHER.name)
     run_here("host")
+
+
+@emulated
+@pytest.mark.parametrize("extension", ["dotprod", "fp16"])
+def test_a_processor_that_lacks_an_extension_is_told(small_cnn, monkeypatch, extension):
+    made = api.compile(small_cnn, f"linux-arm64+{extension}", shapes=SHAPES)
+    x = np.ones(SHAPES["x"], np.float32)
+    assert np.isfinite(made.run({"x": x})["y"]).all()
+    monkeypatch.setenv("QEMU_CPU", "cortex-a53")
+    lacking = {"dotprod": "asimddp", "fp16": "fphp"}[extension]
+    with pytest.raises(ExecutionError, match=lacking):
+        made.run({"x": x})

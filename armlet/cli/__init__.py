@@ -28,9 +28,10 @@ from .inspect import inspect
 from .profile import profile
 from .run import run
 from .selftest import selftest
+from .targets import targets
 from .tune import app as tune_app
 
-VERBS = (check, compile, run, bench, profile, diff, inspect, selftest, doctor)
+VERBS = (check, compile, run, bench, profile, diff, inspect, selftest, targets, doctor)
 
 INTERRUPTED = 130
 TERMINATED = 143

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -37,15 +38,28 @@ def doctor(
     show_settings: Annotated[
         bool, typer.Option("--settings", help="Print the ARMLET_* settings and leave.")
     ] = False,
+    target: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Check compiling for these targets instead: names and commas, or 'all' families.",
+        ),
+    ] = "",
     json: Json = False,
 ) -> None:
     """Checks Python, packages, the C toolchain, the CPU and the cache.
 
-    Exit status 1 if something is missing or does not work.
+    With --target, compiles and links a tiny model for each, and runs it where that can be done
+    here. Exit status 1 if something is missing or does not work.
     """
     if show_settings:
         return _settings(json)
-    findings = [_examine(what, look) for what, look in EXAMINATIONS.items()]
+    examinations = _of_targets(target) if target else EXAMINATIONS
+    findings = []
+    with show.working("examining") as progress:
+        for what, look in examinations.items():
+            progress(what, len(findings), len(examinations))
+            findings.append(_examine(what, look))
     healthy = all(f.status != "bad" for f in findings)
     if json:
         show.as_json({"healthy": healthy, "findings": [asdict(f) for f in findings]})
@@ -173,11 +187,10 @@ def _cache() -> Finding:
     return Finding("cache", "ok", f"{folder}: {show.size(total)} in {len(files)} files")
 
 
-def _end_to_end() -> Finding:
-    """Compiles y = relu(x @ w) and runs it: what is left to go wrong, goes wrong here."""
+def _tiny() -> Any:
+    """y = relu(x @ w)."""
     import numpy as np
 
-    from armlet import api
     from armlet.compiler.ir import Builder, Module, TensorType, Var
     from armlet.compiler.ops.activation import Relu
     from armlet.compiler.ops.matmul import MatMul
@@ -185,9 +198,15 @@ def _end_to_end() -> Finding:
     b = Builder(source="tiny")
     x = Var("x", TensorType((2, 8)))
     w = b.const(np.linspace(-1, 1, 32, dtype=np.float32).reshape(8, 4), "w")
-    product = b.call(MatMul(), x, w)
-    y = b.call(Relu(), product)
-    made: Any = api.compile(Module(b.function([x], [y]), ("y",)))
+    y = b.call(Relu(), b.call(MatMul(), x, w))
+    return Module(b.function([x], [y]), ("y",))
+
+
+def _end_to_end() -> Finding:
+    """Compiles a tiny model and runs it: what is left to go wrong, goes wrong here."""
+    from armlet import api
+
+    made: Any = api.compile(_tiny())
     with made:
         report = made.selftest()
     if not report.passed:
@@ -205,3 +224,36 @@ EXAMINATIONS: dict[str, Callable[[], Finding]] = {
     "cache": _cache,
     "compile": _end_to_end,
 }
+
+
+# -- other targets --------------------------------------------------------------------------------
+
+
+def _of_targets(text: str) -> dict[str, Callable[[], Finding]]:
+    from functools import partial
+
+    from armlet.targets import FAMILIES
+
+    names = list(FAMILIES) if text == "all" else text.split(",")
+    return {name: partial(_target, name) for name in names}
+
+
+def _target(name: str) -> Finding:
+    """Compiles, links and, where that can be done, runs a tiny model."""
+    from armlet import api
+    from armlet.targets import is_native, target
+
+    chosen = target(name)
+    made: Any = api.compile(_tiny(), chosen)
+    size = show.size(made.path.stat().st_size)
+    if made.not_run:
+        text = f"a tiny model compiles and links, {size}; not run: {made.not_run}"
+        return Finding(name, "note", text, _installation(made.not_run))
+    how = "runs" if is_native(chosen) else "runs in an emulator"
+    return Finding(name, "ok", f"a tiny model compiles, links, {size}, and {how}")
+
+
+def _installation(missing: str) -> str:
+    """The command among what an emulator misses."""
+    found = re.search(r"apt install [^;)]+", missing)
+    return found[0] if found else ""

@@ -30,7 +30,7 @@ Shapes = Annotated[
 Target = Annotated[
     str,
     typer.Option(
-        metavar="NAME", help="What to compile for: 'host', or a name (`armlet doctor` lists them)."
+        metavar="NAME", help="What to compile for: 'host', or a name (`armlet targets` lists them)."
     ),
 ]
 Data = Annotated[

@@ -28,6 +28,7 @@ FLAGS = (
 
 #: architectures without instructions for all that C has, such as division of 64 bits
 _INCOMPLETE = ("arm-", "thumb-")
+_HELPER_FLAGS = ("-O", "ReleaseSmall", "-fPIC", "-ffunction-sections", "-fstrip")
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def runtime(triple: str) -> Runtime:
         if triple.startswith(_INCOMPLETE):
             _make_helpers(triple, folder)
 
-    recipe = (triple, command, stubs, _INCOMPLETE)
+    recipe = (triple, command, stubs, _INCOMPLETE, _HELPER_FLAGS)
     sources = [HEADER, *sorted(SOURCES.iterdir()), *sorted(bionic.HEADERS.rglob("*.h"))]
     folder = compiled_once("runtime", recipe, sources, make)
     return Runtime(
@@ -103,7 +104,7 @@ def _made_beside(folder: Path, make: Callable[[Path], None]) -> None:
 
 def _make_helpers(triple: str, folder: Path) -> None:
     source = toolchain.zig().parent / "lib" / "compiler_rt.zig"
-    options = ["-target", triple, "-O", "ReleaseSmall", "-fPIC", "--name", "compiler_rt"]
+    options = ["-target", triple, "--name", "compiler_rt", *_HELPER_FLAGS]
     toolchain.run("compiling the compiler's helpers", ["build-lib", source, *options], folder)
 
 

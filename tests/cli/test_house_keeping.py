@@ -137,3 +137,27 @@ def test_debug_levels_tell_what_the_settings_say(level, small_cnn, tmp_path, mon
     present, absent = DEBUG[level]
     assert all(text in err for text in present)
     assert not any(text in err for text in absent)
+
+
+def test_the_doctor_proves_the_toolchain_of_other_targets(document):
+    report = document("doctor", "--target", "host,linux-riscv64")
+    here, there = report["findings"]
+    assert here["status"] == "ok" and "runs" in here["text"]
+    assert "links" in there["text"] and (there["status"] == "ok" or there["way_out"])
+
+
+def test_the_doctor_tells_of_a_target_that_there_is_not(document):
+    report = document("doctor", "--target", "linux-arm65", status=1)
+    assert "linux-arm64" in report["findings"][0]["way_out"]
+
+
+def test_targets_are_listed_and_explained(shell, document):
+    text = shell("targets")
+    for name in ("android-arm64", "cortex-a76", "+dotprod", "raspberry-pi-4", "Snapdragon 855"):
+        assert name in text
+    assert "runs on this machine" in shell("targets", "host")
+    text = shell("targets", "kirin-990+i8mm")
+    assert "Mali-G76" in text and "i8mm" in text and "https://" in text
+    assert len(document("targets")["devices"]) >= 30
+    found = document("targets", "rk3588")
+    assert found["target"]["cores"] == 4 and found["device"]["gpu"] == "Mali-G610 MP4"
