@@ -55,7 +55,7 @@ def doctor(
     if show_settings:
         return _settings(json)
     examinations = _of_targets(target) if target else EXAMINATIONS
-    findings = []
+    findings: list[Finding] = []
     with show.working("examining") as progress:
         for what, look in examinations.items():
             progress(what, len(findings), len(examinations))
