@@ -38,8 +38,9 @@ BANDS = (1, 2, 3, 4, 6, 8, 14)
 #: what it weighs that so many threads are idle for as long as they work
 IDLE = {2: 0.15, 4: 0.05, 8: 0.02}
 #: cycles in which a vector comes from L2 while arithmetic goes on, and how many times that
-#: it takes from beyond
+#: it takes from beyond; a core that issues in order waits for most lines
 FETCH = 0.7
+FETCH_IN_ORDER = 2.5
 BEYOND_L2 = 6
 
 
@@ -64,6 +65,12 @@ class Stage:
     def out_vectors(self) -> int:
         """Vectors of a row of the output."""
         return self.blocks * self.shape.out_width
+
+    @property
+    def in_vectors(self) -> int:
+        """Vectors of a row of the input."""
+        x = self.call.operands[0].type
+        return x.elements // (self.shape.n * self.shape.height * self.shape.lanes)
 
     @property
     def weight_vectors(self) -> int:
@@ -171,11 +178,16 @@ class Conv2dChain(Template):
                 new = stages[i - 1].out_vectors * made[i - 1]
                 per_band += sizes[i - 1] - (new if near else 0)
                 per_band += 0 if stage.depthwise else new * (stage.passes(tile) - 1)
+            if not i and target.in_order:
+                # rows of many planes come in short pieces, which no prefetcher foresees
+                first, end = stage.rows_read(made[0], 2 * made[0])
+                per_band += (end - first) * stage.in_vectors
             fetched += per_band * rows / made[i]
         if sum(sizes) * target.vector_bytes > target.l2_bytes // 2:
             fetched *= BEYOND_L2
         read = sum(v.type.bytes for v in group.inputs)
-        return roofline(target, arithmetic + FETCH * fetched, read, group.output.type.bytes)
+        arithmetic += fetched * (FETCH_IN_ORDER if target.in_order else FETCH)
+        return roofline(target, arithmetic, read, group.output.type.bytes)
 
     def build(self, graph: TensorGraph, target: Target, config: Config) -> Any:
         return _Writer(graph, target, config).write()

@@ -66,7 +66,9 @@ class Conv2dDepthwise(Template):
 def tiles_of(w: Window, target: Target) -> list[Config]:
     """Every tile whose accumulators, weights and one input vector are in registers."""
     found: list[Config] = []
-    for rows in range(1, max(1, min(MOST_ROWS, len(whole_rows(w)))) + 1):
+    # stores of one row are a stream, for which a core that issues in order need not wait
+    most_rows = 1 if target.in_order else min(MOST_ROWS, len(whole_rows(w)))
+    for rows in range(1, max(1, most_rows) + 1):
         taps = w.kernel[1] * (1 if rows == 1 else w.kernel[0])
         most = min(
             (target.vector_registers - 2 - min(taps, target.vector_registers // 2)) // rows,
@@ -86,7 +88,9 @@ def row_cycles(w: Window, config: Config, target: Target) -> float:
         products = rows * width * kh * kw
         loads = span * ((width - 1) * w.strides[1] + (kw - 1) * w.dilations[1] + 1)
         loads += kh * kw if rows == 1 else 0
-        busy = max(products / target.fma_units, loads / target.load_units)
+        arithmetic, loading = products / target.fma_units, loads / target.load_units
+        # nothing issues beside the wide loads of a core that issues in order
+        busy = arithmetic + loading if target.in_order else max(arithmetic, loading)
         busy = max(busy, target.fma_latency * kh * kw)
         total += count * (busy + 3 * span + 2 * rows * width + 10) / rows
     return total * (1 + 0.02 * len(column_runs(w, config["columns"])))

@@ -26,6 +26,7 @@ from ..emit import Array, pieces, unravel
 from ..template import Config, Template
 from ..tensor_graph import TensorGraph
 from .inorder import tile as inorder
+from .inorder import winograd as scheduled
 from .inorder.multiply import Operand, Steps, multiply
 from .register_tile import Tile, multiply_add
 from .winograd_model import LINE, Shape, candidates, cycles, default, shape_of
@@ -76,6 +77,8 @@ class _Writer:
         #: of operands and products; the transforms are in float32
         self.dtype = self.anchor.output.type.dtype
         self.runs = pieces(shape.tiles, config["tiles"])
+        #: whether transforms are assembly, which reads the inputs as they lie
+        self.scheduled = scheduled.transforms_tile(shape, target) and self.x in graph.arrays
         #: tiles of the largest step
         self.most = self.runs[0][1]
 
@@ -125,6 +128,9 @@ class _Writer:
         # neighbouring tiles may share the cache lines to which they go
         with code.loop(s.in_blocks, "cb") as cb, code.loop(self.tiles, "t") as t:
             n, top, left = self._corner(t)
+            if self.scheduled:
+                self._scheduled_input(lines, (n, cb, top, left), t)
+                return
             with code.loop(s.edge, "r", rolled=self.rolled) as r:
                 self._row(lines, n, cb, code.index(top + r - s.pads[0]), left, r)
             with code.loop(s.edge, "j", rolled=self.rolled) as j:
@@ -134,6 +140,29 @@ class _Writer:
                         place = (cb * self.most + t) * s.block + v
                         stored = value(v).astype(self.dtype)
                         code.store(self.inputs, (i * s.edge + j, place), stored)
+
+    def _scheduled_input(self, lines: Lines, corner: tuple[Any, ...], t: Any) -> None:
+        """A tile by assembly; one that reaches outside is copied first, with zeros there."""
+        s, code, (n, cb, top, left) = self.shape, self.code, corner
+        first = code.index(top - s.pads[0]), code.index(left - s.pads[1])
+        x, pixel = self.graph.arrays[self.x], _FLOAT * s.block
+        to = Operand(self.inputs, self.inputs.at([0, (cb * self.most + t) * s.block]))
+        apart = _FLOAT * self.inputs.shape[1]
+
+        def transformed(tile: Operand, down: int) -> None:
+            scheduled.transform_inputs(code, self.target, s.m, tile, down, to, apart)
+
+        within = [
+            tirx.And(at >= 0, at + s.edge <= size)
+            for at, size in zip(first, (s.height, s.width), strict=True)
+        ]
+        with code.choose(tirx.And(*within)) as (whole, border):
+            with whole:
+                transformed(Operand(x, x.at([n, cb, *first, 0])), pixel * s.width)
+            with border:
+                with code.loop(s.edge, "r") as r:
+                    self._row(lines, n, cb, code.index(first[0] + r), left, r)
+                transformed(Operand(self.square, 0), pixel * s.edge)
 
     def _squared(self, lines: Lines, i: Any, j: Any) -> Vector:
         return lines.hold(lambda v: self.square[i, j, v])
@@ -167,7 +196,9 @@ class _Writer:
 
         def written(read: Any) -> None:
             row = [lines.hold(partial(read, j)) for j in range(s.edge)]
-            for j, value in enumerate(transform_input(lines, s.m, row)):
+            if not self.scheduled:
+                row = transform_input(lines, s.m, row)
+            for j, value in enumerate(row):
                 with code.vector(s.block) as v:
                     code.store(self.square, (r, j, v), value(v))
 
@@ -290,6 +321,9 @@ class _Writer:
         lines = Lines(code, s.lanes)
         with code.loop(self.config["blocks"], "ob") as ob, code.loop(self.tiles, "t") as t:
             n, top, left = self._corner(t)
+            if self.scheduled:
+                self._scheduled_output((n, code.index(channel + ob), top, left), ob, t)
+                return
             with code.loop(s.edge, "j", rolled=self.rolled) as j:
                 at = code.index((ob * self.most + t) * s.lanes)
                 column = [self._product(lines, i * s.edge + j, at) for i in range(s.edge)]
@@ -301,6 +335,20 @@ class _Writer:
                 row = [self._squared(lines, i, j) for j in range(s.edge)]
                 values = transform_output(lines, s.m, row)
                 self._store(values, (n, code.index(channel + ob), code.index(top + i), left))
+
+    def _scheduled_output(self, corner: tuple[Any, ...], ob: Any, t: Any) -> None:
+        s, code, (n, channel, top, left) = self.shape, self.code, corner
+        acc = code.registers(s.m, s.m, s.lanes)
+        at = self.products.at([0, (ob * self.most + t) * s.lanes])
+        apart = _FLOAT * self.products.shape[1]
+        tile = Operand(self.products, at)
+        scheduled.transform_products(code, self.target, s.m, acc, tile, apart)
+        left_over = s.out_height % s.m
+        for i in range(s.m):
+            values = [lambda v, i=i, j=j: acc[i, j, v] for j in range(s.m)]
+            inside = code.when(top + i < s.out_height) if left_over and i >= left_over else None
+            with inside or nullcontext():
+                self._store(values, (n, channel, code.index(top + i), left))
 
     def _product(self, lines: Lines, place: Any, at: Any) -> Vector:
         return lines.hold(lambda v: wide(self.products[place, at + v]))

@@ -15,6 +15,7 @@ from ..emit import ceil_div, pieces
 from ..template import L2_CYCLES, Config, moving
 from . import register_tile
 from .inorder import tile as inorder
+from .inorder import winograd as scheduled
 from .register_tile import Tile
 
 
@@ -87,6 +88,8 @@ _WIDE = 4
 LINE = 64
 #: cycles around each transform of one dimension, and around each tile
 AROUND = 8.0
+#: cycles of the epilogue of a vector where transforms are assembly
+STORED = 3.0
 #: how much of the memory's time is hidden by arithmetic: of itself, and by reading ahead
 COVERED, COVERED_AHEAD = 0.3, 0.7
 #: weights among arithmetic come slower than a copy's bytes: fewer misses are under way at once
@@ -100,29 +103,37 @@ NEAR, FIRST_LINES = 2048, 8
 LATE = 60.0
 #: cycles until L2 has taken a line of a transformed tile
 WRITTEN = 8.0
+#: cycles that a core which issues in order waits for such a line from L2, or from beyond
+WAITED, WAITED_FAR = 8.0, 30.0
 #: register tiles whose steps cost more than the best by this factor are not tried
 WORSE = 1.35
 
 
-def _transform(s: Shape, target: Target) -> float:
-    """Cycles of one transform of one dimension; a store starts in each cycle."""
+def _transforms(s: Shape, target: Target) -> tuple[float, float]:
+    """Cycles of the transforms of a tile of inputs, and of one of products."""
+    if scheduled.transforms_tile(s, target):
+        before, after = (scheduled.cycles(s.m, target, back) or 0 for back in (False, True))
+        return before, after + STORED * s.m**2
     half = s.m // 2
     operations = 2 * half * (half + 1)
     # float32 vectors; halves are converted on the way in and out
     parts = _WIDE // s.element_bytes
     converted = s.edge * (parts - 1)
     busy = (operations * parts + converted) / target.fma_units
-    return AROUND + max(busy, parts * s.edge / target.load_units, parts * s.edge)
+    loads, stores = parts * s.edge / target.load_units, parts * s.edge
+    # nothing issues beside the wide loads of a core that issues in order
+    one = busy + loads + stores if target.in_order else max(busy, loads, stores)
+    return 2 * s.edge * (AROUND + one), (s.edge + s.m) * (AROUND + one)
 
 
 def cycles(s: Shape, target: Target, config: Config) -> float:
     """Cycles of one core for the whole convolution."""
     held, groups = config["blocks"], s.out_blocks // config["blocks"]
     passes = groups if config["by_channels"] else 1
-    one = _transform(s, target)
-    written = WRITTEN * s.edge**2 * s.element_bytes * s.block / LINE
-    inputs = passes * s.tiles * s.in_blocks * (2 * s.edge * one + written + AROUND)
-    outputs = s.tiles * s.out_blocks * ((s.edge + s.m) * one + AROUND)
+    before, after = _transforms(s, target)
+    written, read = _lines(s, target, config)
+    inputs = passes * s.tiles * s.in_blocks * (before + written + AROUND)
+    outputs = s.tiles * s.out_blocks * (after + read + AROUND)
     tile = Tile(config["rows"], config["vectors"])
     products = sum(
         count * groups * _products(tile, target, width, held, s.channels)
@@ -158,6 +169,22 @@ def _late_lines(s: Shape, target: Target, config: Config) -> int:
     return s.edge**2 * s.out_blocks // blocks * late
 
 
+def _lines(s: Shape, target: Target, config: Config) -> tuple[float, float]:
+    """Cycles of the lines of a transformed tile that is written, and of products that are read."""
+    written, read = (s.edge**2 * s.element_bytes * lanes / LINE for lanes in (s.block, s.lanes))
+    if not target.in_order:
+        return WRITTEN * written, 0.0
+    near = _scratch(s, config) <= target.l2_bytes * 3 // 4
+    waited = WAITED if near else WAITED_FAR
+    return waited * written, waited * read
+
+
+def _scratch(s: Shape, config: Config) -> int:
+    """Bytes of the transformed inputs and of the products of a step."""
+    tiles, held = min(config["tiles"], s.tiles), config["blocks"]
+    return s.element_bytes * s.edge**2 * tiles * (s.in_blocks * s.block + held * s.lanes)
+
+
 def _products(tile: Tile, target: Target, rows: int, columns: int, steps: int) -> float:
     """Cycles of the products of one place.
 
@@ -165,7 +192,11 @@ def _products(tile: Tile, target: Target, rows: int, columns: int, steps: int) -
     L2 once for each tile of rows.
     """
     if inorder.speaks(target):
-        return register_tile.cycles(tile, target, rows, columns, steps)
+        found = register_tile.cycles(tile, target, rows, columns, steps)
+        apart = target.vector_bytes * steps
+        if tile.columns > 1 and apart <= NEAR:
+            found += LATE * columns * apart / LINE
+        return found
     total = 0.0
     fetched = 0.5 if target.vector_bytes * tile.columns * steps > target.l1_bytes // 2 else 0.0
     for _, width, count in pieces(columns, tile.columns):

@@ -19,6 +19,8 @@ class Machine:
         self.vectors: dict[str, np.ndarray] = {}
         self.integers: dict[str, int | bytes] = {"xzr": 0}
         self.memory: list[tuple[int, bytes]] = []
+        #: vectors by the addresses to which they went
+        self.stored: dict[int, np.ndarray] = {}
         self.flags = 0
         self._next = 1 << 20
 
@@ -60,9 +62,12 @@ class Machine:
         assert isinstance(value, int), f"{operand} holds a part of a vector"
         return value
 
+    def _address(self, text: str) -> int:
+        base, _, offset = text.strip("[]").partition(", ")
+        return self._value(base) + self._value(offset or "#0")
+
     def _ldr(self, target: str, address: str) -> None:
-        base, _, offset = address.strip("[]").partition(", ")
-        at = self._value(base) + self._value(offset or "#0")
+        at = self._address(address)
         if target == "wzr":
             self.load(at, 4)
             return
@@ -80,9 +85,26 @@ class Machine:
         self.vectors[target[1:-5]][2:] = np.frombuffer(data, "f")
 
     def _fmla(self, acc: str, vector: str, scalar: str) -> None:
+        self.vectors[acc[1:-3]] += self._product(vector, scalar)
+
+    def _product(self, vector: str, scalar: str) -> np.ndarray:
         register, lane = re.fullmatch(r"v(\d+)\.s\[(\d)\]", scalar).groups()  # type: ignore[union-attr]
-        number = self.vectors[register][int(lane)]
-        self.vectors[acc[1:-3]] += self.vectors[vector[1:-3]] * number
+        return self.vectors[vector[1:-3]] * self.vectors[register][int(lane)]
+
+    def _fmls(self, acc: str, vector: str, scalar: str) -> None:
+        self.vectors[acc[1:-3]] -= self._product(vector, scalar)
+
+    def _fmul(self, target: str, vector: str, scalar: str) -> None:
+        self.vectors[target[1:-3]] = self._product(vector, scalar)
+
+    def _fadd(self, target: str, a: str, b: str) -> None:
+        self.vectors[target[1:-3]] = self.vectors[a[1:-3]] + self.vectors[b[1:-3]]
+
+    def _fsub(self, target: str, a: str, b: str) -> None:
+        self.vectors[target[1:-3]] = self.vectors[a[1:-3]] - self.vectors[b[1:-3]]
+
+    def _str(self, source: str, address: str) -> None:
+        self.stored[self._address(address)] = self.vectors[source[1:]].copy()
 
     def _mov(self, target: str, source: str) -> None:
         if source in self.integers:

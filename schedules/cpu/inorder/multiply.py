@@ -67,13 +67,14 @@ def multiply(
     if nested is not None:
         values += [nested.count, nested.count, nested.row, nested.column]
     accumulators = Operand(acc, 0)
-    pointers = [o.address for o in (accumulators, start or accumulators, rows, columns)]
-    out = written or accumulators
-    values = [*map(_int64, values), out.address, _int64(out.between)]
+    # the address of the accumulators must not reach the assembly: they would stay in memory
+    pointers = [o.address for o in (accumulators, start or rows, rows, columns)]
+    out = written or rows
+    values = [*map(int64, values), out.address, int64(out.between)]
     code.emit(tirx.Evaluate(tirx.call_extern("void", name, *pointers, *values)))
 
 
-def _int64(value: Any) -> Any:
+def int64(value: Any) -> Any:
     return tirx.const(value, "int64") if isinstance(value, int) else value.astype("int64")
 
 
