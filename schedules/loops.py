@@ -15,6 +15,8 @@ from .emit import Code, ceil_div, unravel
 GRAIN = 4096
 #: steps of the parallel axis beyond which more do not balance better
 STEPS = 64
+#: rows of a band of which one more or less does not matter
+MANY_ROWS = 16
 
 
 def powers(size: int) -> Iterator[tuple[int, int]]:
@@ -60,6 +62,27 @@ def blocks_of(rows: int, others: int, least: int = 1) -> tuple[int, int]:
     best = min(range(min(least, rows), min(rows, max(least, STEPS)) + 1), key=cost)
     size = ceil_div(rows, best)
     return ceil_div(rows, size), size
+
+
+def bands_of(rows: int, tile: int, least: int) -> int:
+    """Bands of at least so many rows into which ``rows`` go evenly, or nearly if there are many.
+
+    Threads that do the same rows of one tensor after the other find in their own caches what
+    they read; lines that another core has written take several times as long. Among bands of
+    several sizes those of whole tiles are the better ones.
+    """
+    sizes = {bands: rows // bands for bands in range(2, min(rows, STEPS) + 1)}
+    even = (b for b, size in sizes.items() if rows % b == 0 or size >= MANY_ROWS)
+    fitting = [b for b in even if sizes[b] >= least * tile]
+    return max(fitting, key=lambda b: (sizes[b] % tile == 0, b), default=1)
+
+
+def band(code: Code, index: Any, bands: int, rows: int) -> tuple[Any, Any]:
+    """First and number of the rows of band ``index``."""
+    if rows % bands == 0:
+        return code.index(index * (rows // bands)), rows // bands
+    first = code.index(index * rows // bands)
+    return first, code.index((index + 1) * rows // bands - first)
 
 
 def share(code: Code, p: Any, steps: int, size: int) -> tuple[Any, Any]:

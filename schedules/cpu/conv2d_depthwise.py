@@ -16,8 +16,8 @@ from armlet.compiler.ir.group import Group
 from armlet.compiler.ops.lazy import tirx
 from armlet.targets import Target
 
-from ..emit import pieces
-from ..loops import blocks_of
+from ..emit import pieces, unravel
+from ..loops import band, bands_of
 from ..template import Config, Template, roofline
 from ..tensor_graph import TensorGraph
 from .window import ColumnRun, Window, column_runs, inside_rows, whole_rows, window_of
@@ -26,6 +26,8 @@ from .window import ColumnRun, Window, column_runs, inside_rows, whole_rows, win
 WRITTEN_OUT = 200
 #: rows of a tile: more share little more
 MOST_ROWS = 4
+#: tiles that a band of rows has at least: rows at its ends may be left over
+BAND = 3
 
 
 class Conv2dDepthwise(Template):
@@ -54,12 +56,10 @@ class Conv2dDepthwise(Template):
         assert call is not None
         w, code = window_of(call), graph.code
         writer = DepthwiseRows(graph, call, config)
-        blocks, rows = blocks_of(w.out_height, w.n * w.planes)
-        with code.parallel(w.n * w.planes * blocks) as p:
-            plane, first = p // blocks, p % blocks * rows
-            count = rows if blocks * rows == w.out_height else tirx.min(rows, w.out_height - first)
-            n, cb = code.index(plane // w.planes), code.index(plane % w.planes)
-            writer.write(n, cb, first, count)
+        bands = bands_of(w.out_height, config["rows"], BAND)
+        with code.parallel(w.n * bands * w.planes) as p:
+            n, index, cb = map(code.index, unravel(p, (w.n, bands, w.planes)))
+            writer.write(n, cb, *band(code, index, bands, w.out_height))
         return graph.function()
 
 

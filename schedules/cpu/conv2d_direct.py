@@ -132,13 +132,13 @@ class Conv2dDirect(Template):
         return thinned(shared, [dict(default)])
 
     def _around(self, group: Group, target: Target, shape: Shape, tile: Tile) -> Config:
-        """The cut among threads: rows where there are enough of them, else channels."""
+        """The cut among threads: rows, or channels where they then read fewer bytes."""
         assert group.anchor is not None
         inputs = group.anchor.operands[0].type.bytes // shape.n
         weights = group.anchor.operands[1].type.bytes
         channel_groups = ceil_div(shape.out_blocks, tile.columns)
         by_channels = weights > target.l2_bytes or (
-            shape.n * shape.rows < FEW_ROWS and channel_groups > 1
+            shape.n * shape.rows < FEW_ROWS and channel_groups > 1 and weights > inputs
         )
         if target.in_order and shape.flat and shape.rows > 1:
             by_channels = False
@@ -224,12 +224,12 @@ class DirectWriter:
         channels = s.groups * per_group
         tiles = sum(run.count for run in self.runs) if self.shared else 1
         with self.code.parallel(blocks * channels * tiles) as p:
-            tile, p = p % tiles, p // tiles
             if self.config["by_channels"]:
-                inside, channel = p % blocks, p // blocks
+                inside, channel = p % (blocks * tiles), p // (blocks * tiles)
             else:
                 inside, channel = p // channels, p % channels
-            self._one_of(runs, channel % per_group, channel // per_group, (inside, tile))
+            where = inside // tiles, inside % tiles
+            self._one_of(runs, channel % per_group, channel // per_group, where)
         return self.graph.function()
 
     def _one_of(self, runs: list[Any], index: Any, g: Any, where: tuple[Any, Any]) -> None:

@@ -15,8 +15,8 @@ from armlet.compiler.ops.lazy import tirx
 from armlet.compiler.ops.reduce import extreme
 from armlet.targets import Target
 
-from ..emit import Array
-from ..loops import blocks_of
+from ..emit import Array, unravel
+from ..loops import band, bands_of
 from ..space import cuts
 from ..template import Config, Template, roofline
 from ..tensor_graph import TensorGraph
@@ -26,6 +26,8 @@ from .window import ColumnRun, Window, column_runs, inside_rows, window_of
 WRITTEN_OUT = 64
 #: cycles of a tile beside its window: where it lies, its stores
 TILE_CYCLES = 20
+#: rows that a band has at least
+BAND = 2
 
 
 class Pool(Template):
@@ -78,20 +80,19 @@ class _Writer:
         self.largest = self.op.name == "max_pool2d"
         self.dtype = self.anchor.output.type.dtype
         self.blocked = self.anchor.output.type.rank == 5
-        planes = w.n * w.planes
-        blocks, rows = blocks_of(w.out_height, planes)
-        with code.parallel(planes * blocks) as p:
-            plane, first = code.index(p // blocks), code.index(p % blocks * rows)
-            count = rows if blocks * rows == w.out_height else tirx.min(rows, w.out_height - first)
+        bands = bands_of(w.out_height, 1, BAND)
+        with code.parallel(w.n * bands * w.planes) as p:
+            n, index, c = map(code.index, unravel(p, (w.n, bands, w.planes)))
+            first, count = band(code, index, bands, w.out_height)
             with code.loop(count, "row") as r:
                 for run in column_runs(w, self.pixels):
                     with code.loop(run.count, "tile") as t:
-                        self._tile(run, plane, first + r, run.start + t * run.width)
+                        self._tile(run, (n, c), first + r, run.start + t * run.width)
         return self.graph.function()
 
-    def _tile(self, run: ColumnRun, plane: Any, row: Any, start: Any) -> None:
+    def _tile(self, run: ColumnRun, plane: tuple[Any, Any], row: Any, start: Any) -> None:
         w, code = self.window, self.graph.code
-        n, c = code.index(plane // w.planes), code.index(plane % w.planes)
+        n, c = plane
         row, start = code.index(row), code.index(start)
         acc = code.registers(run.width, w.lanes, dtype=self.dtype)
         outside = extreme(self.dtype, False) if self.largest else tirx.const(0, self.dtype)
