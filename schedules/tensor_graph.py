@@ -19,6 +19,7 @@ from tvm.ir import Call as CallExpr
 from armlet.compiler.ir import Call, Const, Value
 from armlet.compiler.ir.group import Group
 from armlet.compiler.ops.lazy import te, tirx
+from armlet.compiler.ops.vector_math import EXPANSIONS
 
 from .emit import Array, Code
 
@@ -119,6 +120,21 @@ class TensorGraph:
             places = op.place(indices, x.type)  # type: ignore[attr-defined]
         value = self.read(self._sink, places).astype(stored(self._sink.type.dtype))
         self.code.store_at(out, self._place(out, places), value)
+
+    def transcendental(self) -> bool:
+        """Whether ``store`` computes a function that is many instructions long."""
+        waiting = [self._sink]
+        while waiting:
+            value = waiting.pop()
+            if value in self._calls and value not in self.known:
+                call = self._calls[value]
+                if any(
+                    _names(t.op.body[t.value_index]) & EXPANSIONS.keys()
+                    for t in self.stage(call)[1]
+                ):
+                    return True
+                waiting += call.operands
+        return False
 
     @contextmanager
     def into(self, value: Value, array: Array) -> Iterator[None]:
@@ -240,6 +256,19 @@ def is_nan(x: Any) -> Any:
         return tirx.isnan(x)
     bits = tirx.reinterpret("int32", x)
     return (bits & tirx.const(0x7FFFFFFF, "int32")) > tirx.const(0x7F800000, "int32")
+
+
+def _names(body: Any) -> set[str]:
+    """The intrinsics that an expression calls."""
+    found: set[str] = set()
+
+    def call(node: Any, visitor: Any) -> None:
+        found.add(str(node.op.name))
+        for argument in node.args[node.op.name == "te.tensor_load" :]:
+            visitor.visit(argument)
+
+    tvm_ffi.structural_visit(body, [(CallExpr, call)])
+    return found
 
 
 def _element(load: Any) -> tuple[Any, int] | None:

@@ -10,6 +10,7 @@ that reach there. A pointwise convolution has its pixels in one long row.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from armlet.compiler.ir.group import Group
 from armlet.compiler.ops.lazy import tirx
 from armlet.targets import Target
 
-from ..emit import ceil_div, pieces
+from ..emit import Array, ceil_div, pieces
 from ..loops import blocks_of
 from ..space import cuts, divisors, few_cuts, shares_well, thinned
 from ..template import Config, Template, roofline
@@ -32,6 +33,8 @@ from .window import inside_rows
 LINE = 64
 #: rows that are too few to share among threads
 FEW_ROWS = 8
+#: vectors that go through an epilogue of long functions together
+TOGETHER = 4
 #: pixels that are too few to read all weights for
 FEW_PIXELS = 24
 
@@ -424,7 +427,7 @@ class _Tile:
         value = self.graph.read(self.writer.x, [self.n, block, h, inside, lane])
         return tirx.Select(tirx.And(w >= 0, w < s.width), value, tirx.const(0, self.writer.dtype))
 
-    def pixel(self, j: int) -> tuple[Any, Any]:
+    def pixel(self, j: Any) -> tuple[Any, Any]:
         """Where pixel j of the tile lies in the output."""
         if not self.shape.flat:
             return self.row, self.start + j
@@ -433,11 +436,30 @@ class _Tile:
 
     def _end(self) -> None:
         """The epilogue, on registers, and the stores."""
-        for j, o in self._each():
-            with self.code.vector(self.shape.lanes) as v:
-                self.graph.known[self.writer.anchor.output] = self._element(j, o)
-                self.graph.store(self.n, self.channel + o, *self.pixel(j), v)
+        self.graph.known[self.writer.anchor.output] = lambda *i: self.acc[0, i[-1]]
+        if self.graph.transcendental():
+            self._end_in_steps()
+        else:
+            for j, o in self._each():
+                self._store(j, o, self.acc, j * self.vectors + o)
         del self.graph.known[self.writer.anchor.output]
 
-    def _element(self, j: int, o: int) -> Any:
-        return lambda *i: self.acc[j * self.vectors + o, i[-1]]
+    def _end_in_steps(self) -> None:
+        """As ``_end``, a few pixels at a time: long functions would fill the instruction cache."""
+        size, lanes = self.run.width * self.vectors, self.shape.lanes
+        held = self.code.scratch(size, lanes, dtype=self.writer.dtype)
+        for j, o in self._each():
+            with self.code.vector(lanes) as v:
+                at = (j * self.vectors + o, v)
+                self.code.store(held, at, self.acc[at])
+        for start, width, count in pieces(self.run.width, max(1, TOGETHER // self.vectors)):
+            with self.code.loop(count, "step", rolled=True) as step:
+                for j, o in itertools.product(range(width), range(self.vectors)):
+                    pixel = start + step * width + j
+                    self._store(pixel, o, held, pixel * self.vectors + o)
+
+    def _store(self, j: Any, o: int, held: Array, at: Any) -> None:
+        """A vector of pixel j, before its epilogue element ``at`` of ``held``."""
+        with self.code.vector(self.shape.lanes) as v:
+            self.graph.known[self.writer.anchor.output] = lambda *i: held[at, i[-1]]
+            self.graph.store(self.n, self.channel + o, *self.pixel(j), v)
