@@ -20,7 +20,7 @@ def blocked_input(net: Net, n: int, channels: int, h: int, w: int, block: int):
 
 def direct(
     channels: int, out: int, size=(5, 7), kernel=(3, 3), pads=None, n=1, group=1, lanes=16,
-    bias=True, residual=False, **attributes,
+    bias=True, residual=False, activation="relu", **attributes,
 ) -> Case:  # fmt: skip
     net, (h, w) = Net(), size
     block, out_block = block_of(channels, lanes), block_of(out, lanes)
@@ -33,10 +33,10 @@ def direct(
     op = blocked.Conv2dBlocked(
         pads=pads, group=group, in_channels=channels, out_channels=out, **attributes
     )
-    y = net.relu(net.call(op, *operands))
+    y = getattr(net, activation)(net.call(op, *operands))
     if residual:
         y = net.add(y, net.x(*y.type.shape))
-    label = f"{channels}->{out} {size} {kernel} {pads} g{group} {attributes}"
+    label = f"{channels}->{out} {size} {kernel} {pads} g{group} {activation} {attributes}"
     return Case(label, net, out)
 
 
@@ -120,6 +120,19 @@ def test_direct_convolution_in_groups():
         [direct(c, o, kernel=k, group=g) for c, o, g in rows for k in ((1, 1), (3, 3))],
         "conv2d_direct",
     )
+
+
+def test_direct_convolution_with_an_epilogue_of_long_functions():
+    sizes = [((5, 7), (3, 3)), ((9, 29), (3, 3)), ((14, 14), (1, 1)), ((1, 31), (1, 1))]
+    check(
+        [direct(16, 40, s, k, residual=True, activation="silu") for s, k in sizes], "conv2d_direct"
+    )
+
+
+def test_code_of_long_functions_is_written_a_few_times_only():
+    lines = assembly(direct(16, 32, (56, 56), activation="silu").net.group())
+    in_a_tile = 28
+    assert 0 < sum("vdivps" in line for line in lines) < in_a_tile
 
 
 @pytest.mark.parametrize("mode", ["DCR", "CRD"])
