@@ -34,9 +34,9 @@ lint: $(VENV)/dev.stamp
 # Some tests look at pages in Chromium and run Arm and RISC-V libraries in qemu; without these they are skipped.
 $(VENV)/system.stamp: | $(BIN)/python
 	@(command -v chromium && command -v qemu-aarch64 && \
-	  test -e /usr/riscv64-linux-gnu) >/dev/null || \
+	  test -e /usr/arm-linux-gnueabi) >/dev/null || \
 	  (apt-get -qq update && apt-get -qq install --yes --no-install-recommends chromium \
-	  qemu-user libc6-arm64-cross libc6-armhf-cross libc6-riscv64-cross) || \
+	  qemu-user libc6-arm64-cross libc6-armhf-cross libc6-armel-cross libc6-riscv64-cross) || \
 	  echo "note: chromium and qemu-user are not installed, so the tests that need them are skipped"
 	@touch $@
 

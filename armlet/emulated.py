@@ -39,10 +39,10 @@ class EmulatedModel:
         self.differences: tuple[Difference, ...] = ()
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Computes the outputs, by name, with one thread; slow."""
+        """Computes the outputs, by name, with two threads; slow."""
         if self.not_run:
             raise ExecutionError(self.not_run, where=str(self.path))
-        program = emulator.guest(self.target.zig_triple)
+        program = emulator.guest(self.target)
         with tempfile.TemporaryDirectory(prefix="armlet-") as name:
             feeds, results, values = (Path(name, n) for n in ("inputs", "outputs", "values"))
             with feeds.open("wb") as file:

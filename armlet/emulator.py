@@ -1,11 +1,13 @@
 """Emulators of other machines: qemu's user mode, with a C library for programs to run on.
 
-Compiling goes on without one, and says so. Adding an architecture is a row of ``_MACHINES``.
+Compiling goes on without one, and says so. Adding a family is a row of ``_MACHINES``. What is for
+Android runs on glibc, behind a ``libc.so`` that has bionic's layouts (``runtime/guest/bionic.c``).
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -22,30 +24,48 @@ from armlet.targets import Target
 
 @dataclass(frozen=True)
 class _Machine:
-    #: qemu-NAME
+    #: qemu-NAME, and what the kernel calls such a machine, which needs none
     qemu: str
     #: the dynamic loader's path, below the root of its C library
     loader: str
     #: that root and who brings it, on Debian
     root: str
     package: str
+    #: zig's triple of programs for it, where it is not the target's own
+    triple: str = ""
     options: tuple[str, ...] = ()
 
 
+_ARM64 = ("aarch64", "lib/ld-linux-aarch64.so.1", "/usr/aarch64-linux-gnu", "libc6-arm64-cross")
+
 _MACHINES = {
-    "arm64": _Machine(
-        "aarch64", "lib/ld-linux-aarch64.so.1", "/usr/aarch64-linux-gnu", "libc6-arm64-cross"
-    ),
-    "armv7": _Machine(
+    "linux-arm64": _Machine(*_ARM64),
+    "linux-armv7": _Machine(
         "arm", "lib/ld-linux-armhf.so.3", "/usr/arm-linux-gnueabihf", "libc6-armhf-cross"
     ),
-    "riscv64": _Machine(
+    "linux-riscv64": _Machine(
         "riscv64", "lib/ld-linux-riscv64-lp64d.so.1", "/usr/riscv64-linux-gnu",
-        "libc6-riscv64-cross", ("-cpu", "rv64,v=true,vext_spec=v1.0,vlen=256,elen=64"),
+        "libc6-riscv64-cross",
+        options=("-cpu", "rv64,v=true,vext_spec=v1.0,vlen=256,elen=64"),
+    ),
+    "android-arm64": _Machine(*_ARM64, "aarch64-linux-gnu.2.17"),
+    # floats go in integer registers there as they do in Debian's armel
+    "android-armv7": _Machine(
+        "arm", "lib/ld-linux.so.3", "/usr/arm-linux-gnueabi", "libc6-armel-cross",
+        "arm-linux-gnueabi.2.17",
+    ),
+    "android-x86_64": _Machine(
+        "x86_64", "lib64/ld-linux-x86-64.so.2", "/usr/x86_64-linux-gnu", "libc6-amd64-cross",
+        "x86_64-linux-gnu.2.17",
     ),
 }  # fmt: skip
 
 _GUEST = Path(armlet.runtime.__file__).parent / "guest" / "guest.c"
+#: Android's libraries, which are made for a guest of glibc, and of what
+_BIONIC: dict[str, list[object]] = {
+    "libc.so": [_GUEST.with_name("bionic.c"), "-ldl", "-lpthread", "-lm"],
+    "libm.so": ["-xc", os.devnull],
+}
 
 
 @dataclass(frozen=True)
@@ -67,9 +87,11 @@ class Emulator:
 
 def find(target: Target) -> Emulator:
     """The emulator for a target's programs."""
-    machine = _MACHINES.get(target.architecture) if target.system == "linux" else None
+    machine = _MACHINES.get(f"{target.system}-{target.architecture}")
     if machine is None:
         return Emulator(missing=f"no emulator is known for {target.name}")
+    if machine.qemu == platform.machine() and Path("/", machine.loader).exists():
+        return Emulator()
     qemu = shutil.which(f"qemu-{machine.qemu}")
     install = f"apt install qemu-user {machine.package}"
     if qemu is None:
@@ -86,11 +108,20 @@ def find(target: Target) -> Emulator:
 
 
 @lru_cache(maxsize=8)
-def guest(triple: str) -> Path:
+def guest(target: Target) -> Path:
     """The program that runs an artifact there, from the cache or compiled now."""
+    triple = _MACHINES[f"{target.system}-{target.architecture}"].triple or target.zig_triple
+    compiler = ["cc", "-target", triple, "-O2", f"-I{HEADER.parent}"]
+    libraries = _BIONIC if target.system == "android" else {}
+    # found before glibc's functions, and beside the guest
+    first = ["-Wl,--no-as-needed", *libraries, "-Wl,-rpath,$ORIGIN"] if libraries else []
 
     def make(folder: Path) -> None:
-        arguments = ["cc", "-target", triple, "-O2", f"-I{HEADER.parent}", _GUEST, "-ldl"]
-        toolchain.run("compiling the guest program", [*arguments, "-o", "guest"], folder)
+        for name, arguments in libraries.items():
+            shared = [*compiler, "-shared", "-fPIC", *arguments, f"-Wl,-soname,{name}", "-o", name]
+            toolchain.run(f"compiling the guest's {name}", shared, folder)
+        program = [*compiler, _GUEST, *first, "-ldl", "-o", "guest"]
+        toolchain.run("compiling the guest program", program, folder)
 
-    return compiled_once("guest", triple, [HEADER, _GUEST], make) / "guest"
+    recipe, sources = (compiler, libraries, first), [HEADER, *sorted(_GUEST.parent.iterdir())]
+    return compiled_once("guest", recipe, sources, make) / "guest"

@@ -23,6 +23,7 @@ OTHER = FOREIGN[0]
 WHY_NOT = emulator.find(OTHER).missing
 emulated = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 SHAPES = {"x": (1, 3, 14, 11)}
+ACOSH = np.linspace(1, 9, 36, dtype=np.float32).reshape(4, 9)
 
 
 def wide_convolution() -> onnx.ModelProto:
@@ -54,6 +55,9 @@ def without_emulator(monkeypatch):
         "linux-armv7",
         "linux-riscv64",
         "linux-riscv64+zvl256b",
+        "android-arm64",
+        "android-armv7",
+        "android-x86_64",
     ],
 )
 def test_answers_are_right_on_an_emulated_machine(chosen, small_cnn):
@@ -149,3 +153,12 @@ def test_a_processor_that_lacks_an_extension_is_told(small_cnn, monkeypatch, ext
     lacking = {"dotprod": "asimddp", "fp16": "fphp"}[extension]
     with pytest.raises(ExecutionError, match=lacking):
         made.run({"x": x})
+
+
+@pytest.mark.parametrize("chosen", ["android-arm64", "android-armv7"])
+def test_functions_of_androids_c_library_take_their_arguments_as_its_abi_says(chosen, one_node):
+    if why_not := emulator.find(target(chosen)).missing:
+        pytest.skip(why_not)
+    made = api.compile(one_node("Acosh", (4, 9)), chosen, data={"x0": ACOSH})
+    assert "libm.so" in Elf(made.path.read_bytes()).needed
+    np.testing.assert_allclose(made.run({"x0": ACOSH})["y"], np.arccosh(ACOSH), rtol=1e-5)

@@ -52,7 +52,7 @@ int main(int argc, char **argv) {
     char why[256] = "";
     armlet_instance *model;
     armlet_options options = {
-        .struct_size = sizeof options, .threads = 1, .message = why, .message_size = sizeof why};
+        .struct_size = sizeof options, .threads = 2, .message = why, .message_size = sizeof why};
     if (argc < 4) fail(argv[0], "MODEL.so INPUTS OUTPUTS [VALUES]");
     if (!(library = dlopen(argv[1], RTLD_NOW))) fail("open", dlerror());
     if (CALL(armlet_create)(&options, &model) != ARMLET_OK) fail("create", why);
