@@ -198,7 +198,7 @@ def _row_cycles(s: Window | Shape, tile: Config, target: Target) -> float:
     if isinstance(s, Window):
         return s.planes * row_cycles(s, tile, target)
     shape = Tile(tile["pixels"], tile["vectors"])
-    return cycles(shape, target, s.out_width, s.out_blocks, s.steps)
+    return cycles(shape, target, s.out_width, s.out_blocks, s.steps, s.scalars)
 
 
 @lru_cache(maxsize=256)

@@ -25,6 +25,7 @@ from ..loops import blocks_of
 from ..space import cuts, divisors, few_cuts, shares_well, thinned
 from ..template import Config, Template, roofline
 from ..tensor_graph import TensorGraph
+from . import conv2d_planes as planes
 from .inorder import conv2d as inorder
 from .register_tile import Tile, best_tile, cycles, tile_features, tiles
 from .window import inside_rows
@@ -68,6 +69,12 @@ class Shape:
         """Length of the reduction."""
         return self.chunks * self.ki * self.kernel[0] * self.kernel[1]
 
+    @property
+    def scalars(self) -> int:
+        """Numbers of the input that a row of the output is made of."""
+        columns = self.columns if self.flat else self.width
+        return self.chunks * self.ki * self.kernel[0] * columns
+
 
 def shape_of(call: Call, target: Target, may_flatten: bool = True) -> Shape:
     """The convolution's numbers; a pointwise one's rows may be any cut of its pixels."""
@@ -109,7 +116,7 @@ class Conv2dDirect(Template):
         assert group.anchor is not None
         shape = shape_of(group.anchor, target)
         return self._around(group, target, shape, best_tile(
-            target, shape.columns, shape.out_blocks // shape.groups, shape.steps
+            target, shape.columns, shape.out_blocks // shape.groups, shape.steps, shape.scalars
         ))  # fmt: skip
 
     def space(self, group: Group, target: Target) -> Iterable[Config]:
@@ -160,7 +167,8 @@ class Conv2dDirect(Template):
         """The register tile's cycles over all rows, and what the block's memory adds."""
         assert group.anchor is not None
         s, tile = shape_of(group.anchor, target), Tile(config["pixels"], config["vectors"])
-        per_row = cycles(tile, target, s.columns, s.out_blocks // s.groups, s.steps)
+        vectors = s.out_blocks // s.groups
+        per_row = cycles(tile, target, s.columns, vectors, s.steps, s.scalars)
         weights = group.anchor.operands[1].type.bytes
         # weights beyond L2 are streamed again for each block of rows
         times = 1 if config["by_channels"] else ceil_div(s.rows, config["rows"])
@@ -264,7 +272,7 @@ class DirectWriter:
         (n, g, channel), (first, count) = where, rows
         with self.code.loop(count, "row") as r:
             for run, t in self._each_tile(tile):
-                _Tile(self, run, n, g, channel, vectors, first + r, run.start + t * run.width)
+                TileWriter(self, run, n, g, channel, vectors, first + r, run.start + t * run.width)
 
     def _each_tile(self, tile: Any) -> Iterator[tuple[_Columns, Any]]:
         """Within the loop over the tiles of each run, or where the step's own tile is in it."""
@@ -301,7 +309,7 @@ class DirectWriter:
         return frozenset(j for j, left in lefts.items() if left < 0 or left + reach >= s.width)
 
 
-class _Tile:
+class TileWriter:
     """Writes one register tile: bias, reduction, epilogue."""
 
     def __init__(
@@ -354,6 +362,10 @@ class _Tile:
     def _kernel_rows(self, chunk: Any, count: int) -> None:
         s, rolled = self.shape, self.writer.target.lane_fma
         first, size = (0, 1) if s.flat else inside_rows(s, self.row)
+        if rolled and s.block == 1 and (starts := planes.vectors_of_row(self)):
+            with self.code.loop(size, "r", start=first, rolled=True) as r:
+                planes.kernel_row(self, chunk, r, starts)
+            return
         with (
             self.code.loop(size, "r", start=first, rolled=rolled) as r,
             self.code.loop(s.kernel[1], "s", rolled=rolled) as k,
@@ -371,11 +383,11 @@ class _Tile:
             with self.code.loop(count * s.ki // unroll, "k") as i:
                 for u in range(unroll):
                     at = i * unroll + u
-                    self._multiply(chunk + at // s.ki, at % s.ki, r, k)
+                    self.multiply(chunk + at // s.ki, at % s.ki, r, k)
             return
         with self.code.loop(count, "c") as c, self.code.loop(s.ki // unroll, "k") as i:
             for u in range(unroll):
-                self._multiply(chunk + c, i * unroll + u, r, k)
+                self.multiply(chunk + c, i * unroll + u, r, k)
 
     def _lanes(self, chunk: Any, r: Any, k: Any) -> None:
         """A block of channels: a vector of each pixel is loaded once, and used lane by lane."""
@@ -389,7 +401,7 @@ class _Tile:
             with self.code.vector(s.lanes) as v:
                 self.code.store(held, [v], self._input(j, chunk, v, r, k))
         for i in range(s.lanes):
-            self._multiply(chunk + i // s.ki, i % s.ki, r, k, [held[[i]] for held in pixels])
+            self.multiply(chunk + i // s.ki, i % s.ki, r, k, [held[[i]] for held in pixels])
 
     def _fetch_next(self, chunk: Any) -> None:
         """Asks for these channels of the pixels that follow in the row.
@@ -402,7 +414,7 @@ class _Tile:
             where = [self.n, block, *self.pixel(self.run.width + j), 0]
             self.code.prefetch(self.graph.arrays[self.writer.x], where, level=1)
 
-    def _multiply(
+    def multiply(
         self, chunk: Any, i: Any, r: Any, k: Any, pixels: Sequence[Any] | None = None
     ) -> None:
         for j, o in self._each():

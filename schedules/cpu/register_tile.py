@@ -67,30 +67,40 @@ def tiles(target: Target, rows: int, columns: int) -> Iterator[Tile]:
                 yield Tile(r, c)
 
 
-def cycles(tile: Tile, target: Target, rows: int, columns: int, steps: int) -> float:
-    """Cycles of a whole output of rows x columns vectors, with its tails and its stores."""
+def cycles(
+    tile: Tile, target: Target, rows: int, columns: int, steps: int, scalars: int = 0
+) -> float:
+    """Cycles of a whole output of rows x columns vectors, with its tails and its stores.
+
+    ``scalars`` are the numbers that all rows read, if some read the same.
+    """
     total, variants = 0.0, 0
     # vectors that do not stay in L1 from tile to tile come from L2, at a vector a cycle at best
     panel = target.vector_bytes * tile.columns * steps
     fetched = 0.7 * tile.columns if panel > target.l1_bytes // 2 else 0.0
-    wide = target.element_bytes * rows * steps > target.l1_bytes // 2
+    wide = target.element_bytes * (scalars or rows * steps) > target.l1_bytes // 2
     if inorder.speaks(target):
         fetched = 0.0  # loads are far enough ahead
     for _, width, count in pieces(columns, tile.columns):
         for _, height, times in pieces(rows, tile.rows):
             stored = 2 * width * height + (60 if inorder.speaks(target) else 20)
             step = step_cycles(Tile(height, width), target) + fetched
-            if wide and target.lane_fma and not inorder.speaks(target):
+            if target.lane_fma and not inorder.speaks(target):
+                # of equal tiles the one with fewer loads
+                step += 0.002 * (height / target.lanes + width)
                 # scalars come from L2 for each group of columns, as whole vectors
-                step += 0.25 * height / target.lanes
+                step += 0.25 * height / target.lanes * wide
             total += count * times * (steps * step + stored)
             variants += 1
     # code of several variants costs compile time and instruction cache
     return total * (1 + 0.01 * variants)
 
 
-def best_tile(target: Target, rows: int, columns: int, steps: int) -> Tile:
-    return min(tiles(target, rows, columns), key=lambda t: cycles(t, target, rows, columns, steps))
+def best_tile(target: Target, rows: int, columns: int, steps: int, scalars: int = 0) -> Tile:
+    return min(
+        tiles(target, rows, columns),
+        key=lambda t: cycles(t, target, rows, columns, steps, scalars),
+    )
 
 
 def tile_features(
