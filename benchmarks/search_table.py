@@ -1,7 +1,7 @@
 """The table that judges the search: every point of some workloads, measured.
 
-    python -m benchmarks.search_table build FOLDER        # kernels; takes minutes
-    python -m benchmarks.search_table measure FOLDER      # one pass, some 25 s; repeat it
+    python -m benchmarks.search_table build FOLDER        # kernels; goes on where it was ended
+    python -m benchmarks.search_table measure FOLDER      # some 25 s of a pass; repeat it
     python -m benchmarks.search_table write FOLDER tests/data/search.npz
 
 Each pass measures as much as its time allows and goes on where the one before ended; what
@@ -30,8 +30,8 @@ from armlet.compiler.tune.tasks import Point, points_of
 from armlet.targets import Target, target
 
 SECONDS = 25.0
-#: points of a workload, and candidates that are measured in turns
-MOST, BATCH = 72, 24
+#: points of a workload, of one in ``WIDE``, and candidates that are built and measured together
+MOST, WIDEST, BATCH = 72, 320, 24
 
 
 def conv(channels: int, size: int, out: int, kernel: int, stride: int = 1) -> Workload:
@@ -76,23 +76,33 @@ WORKLOADS = {
 }
 
 
-def points(workload: Workload, host: Target) -> list[Point]:
+#: searched as widely as real spaces are
+WIDE = (
+    "3x3, 64 to 64, 56x56", "3x3, 128 to 128, 28x28", "3x3, 256 to 256, 14x14",
+    "3x3, 512 to 512, 7x7", "1x1, 32 to 64, 112x112", "128x512 by 512x512, packed",
+)  # fmt: skip
+
+
+def points(name: str, host: Target) -> list[Point]:
     """The default first, then evenly picked others."""
-    found = list(points_of(workload, host))
-    step = max(1.0, (len(found) - 1) / (MOST - 1))
-    rest = range(min(MOST, len(found)) - 1)
+    found, most = list(points_of(WORKLOADS[name](), host)), WIDEST if name in WIDE else MOST
+    step = max(1.0, (len(found) - 1) / (most - 1))
+    rest = range(min(most, len(found)) - 1)
     return [found[0], *(found[1 + int(i * step)] for i in rest)]
 
 
 def build(folder: Path, host: Target) -> None:
     builders = Builders()
-    for number, make in enumerate(WORKLOADS.values()):
+    for number, name in enumerate(WORKLOADS):
         path = folder / f"{number}.kernels"
-        if not path.exists():
-            made = points(make(), host)
-            kernels = builders.build(made, host)
+        made, kernels = (
+            pickle.loads(path.read_bytes()) if path.exists() else (points(name, host), [])
+        )
+        while len(kernels) < len(made):
+            part = made[len(kernels) : len(kernels) + BATCH]
+            kernels += builders.build(part, host)
             path.write_bytes(pickle.dumps((made, kernels)))
-            print(f"{list(WORKLOADS)[number]}: {len(made)} points", flush=True)
+            print(f"{name}: {len(kernels)} of {len(made)} points", flush=True)
     builders.close()
 
 

@@ -112,7 +112,7 @@ def merge(
 def prune(
     file: Annotated[Path, typer.Argument(help="A file of records.", metavar="FILE")],
     best: Annotated[
-        bool, typer.Option("--best", help="Keep the verdicts only, and no trials.")
+        bool, typer.Option("--best", help="Keep only what won, and the defaults' times.")
     ] = False,
 ) -> None:
     """Removes what serves no more: damaged lines, outdated templates, repeated configs."""
@@ -123,7 +123,8 @@ def prune(
     kept = [
         r
         for r in _read([file])
-        if versions.get(r.template) == r.version and (r.default is not None or not best)
+        if versions.get(r.template) == r.version
+        and not (best and (r.default is None or r.rejected))
     ]
     _write(file, kept)
     print(f"{file}: {len(kept)} of {before} lines kept")

@@ -47,6 +47,9 @@ class Job:
     points: list[Point]
     search: Search
     trials: int = 0
+    #: rounds of its search, and those that found something faster
+    rounds: int = 0
+    gains: int = 0
     #: (trials of all tasks, seconds of the best) whenever it changed
     curve: list[tuple[int, float]] = field(default_factory=list)
     #: seconds with and without tuning, measured in turns at the end
@@ -179,13 +182,19 @@ class Tuner:
         if math.isinf(job.best_seconds):
             return 1.0
         share = job.task.count * job.best_seconds / total
-        return share * job.search.expected_gain(BATCH)
+        # the rule of succession: errors of predictions are too much alike to be trusted alone
+        chance = (job.gains + 1) / (job.rounds + 2)
+        return share * chance * job.search.expected_gain(BATCH)
 
     def _round(self, jobs: Sequence[Job], budget: Budget) -> None:
         chosen = [(job, i) for job in jobs for i in job.search.propose(BATCH)]
         if budget.trials is not None:
             chosen = chosen[: budget.trials - self.trials]
+        before = [job.best_seconds for job in jobs]
         self._measure(chosen, best=[job.best_seconds for job, _ in chosen])
+        for job, seconds in zip(jobs, before, strict=True):
+            job.rounds += 1
+            job.gains += job.best_seconds < seconds
         self.observe(self._update(chosen[-1][0]))
 
     def _measure(self, chosen: Sequence[tuple[Job, int]], **race: Any) -> None:
