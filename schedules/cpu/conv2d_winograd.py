@@ -61,10 +61,6 @@ def _stride(elements: int, size: int) -> int:
     return (lines + (lines % 2 == 0)) * LINE // size
 
 
-def wide(value: Any) -> Any:
-    return value.astype("float32")
-
-
 class _Writer:
     def __init__(self, graph: TensorGraph, target: Target, shape: Shape, config: Config) -> None:
         self.graph, self.code, self.shape, self.config = graph, graph.code, shape, config
@@ -74,7 +70,6 @@ class _Writer:
         assert graph.group.anchor is not None
         self.anchor = graph.group.anchor
         self.x, self.u, *self.bias = self.anchor.operands
-        #: of operands and products; the transforms are in float32
         self.dtype = self.anchor.output.type.dtype
         self.runs = pieces(shape.tiles, config["tiles"])
         #: whether transforms are assembly, which reads the inputs as they lie
@@ -94,7 +89,7 @@ class _Writer:
             inputs, products = s.in_blocks * self.most * s.block, held * self.most * s.lanes
             self.inputs = code.scratch(places, _stride(inputs, size), dtype=dtype)
             self.products = code.scratch(places, _stride(products, size), dtype=dtype)
-            self.square = code.scratch(s.edge, s.edge, lanes)
+            self.square = code.scratch(s.edge, s.edge, lanes, dtype=dtype)
             self._count()
             self._transform_inputs()
             if by_channels:
@@ -124,7 +119,7 @@ class _Writer:
 
     def _transform_inputs(self) -> None:
         s, code = self.shape, self.code
-        lines = Lines(code, s.block)
+        lines = Lines(code, s.block, self.dtype)
         # neighbouring tiles may share the cache lines to which they go
         with code.loop(s.in_blocks, "cb") as cb, code.loop(self.tiles, "t") as t:
             n, top, left = self._corner(t)
@@ -138,8 +133,7 @@ class _Writer:
                 for i, value in enumerate(transform_input(lines, s.m, column)):
                     with code.vector(s.block) as v:
                         place = (cb * self.most + t) * s.block + v
-                        stored = value(v).astype(self.dtype)
-                        code.store(self.inputs, (i * s.edge + j, place), stored)
+                        code.store(self.inputs, (i * s.edge + j, place), value(v))
 
     def _scheduled_input(self, lines: Lines, corner: tuple[Any, ...], t: Any) -> None:
         """A tile by assembly; one that reaches outside is copied first, with zeros there."""
@@ -179,20 +173,20 @@ class _Writer:
             with outside:
                 for j in range(s.edge):
                     with code.vector(s.block) as v:
-                        code.store(self.square, (r, j, v), tirx.const(0, "float32"))
+                        code.store(self.square, (r, j, v), tirx.const(0, self.dtype))
 
     def _columns(self, lines: Lines, n: Any, cb: Any, h: Any, left: Any, r: Any) -> None:
         s, code = self.shape, self.code
         first = code.index(left - s.pads[1])
 
         def element(j: int, v: Any) -> Any:
-            return wide(self.graph.read(self.x, [n, cb, h, first + j, v]))
+            return self.graph.read(self.x, [n, cb, h, first + j, v])
 
         def bounded(j: int, v: Any) -> Any:
             w = first + j
             inside = tirx.max(0, tirx.min(w, s.width - 1))
-            value = wide(self.graph.read(self.x, [n, cb, h, inside, v]))
-            return tirx.Select(tirx.And(w >= 0, w < s.width), value, tirx.const(0, "float32"))
+            value = self.graph.read(self.x, [n, cb, h, inside, v])
+            return tirx.Select(tirx.And(w >= 0, w < s.width), value, tirx.const(0, self.dtype))
 
         def written(read: Any) -> None:
             row = [lines.hold(partial(read, j)) for j in range(s.edge)]
@@ -318,7 +312,7 @@ class _Writer:
 
     def _transform_outputs(self, channel: Any) -> None:
         s, code = self.shape, self.code
-        lines = Lines(code, s.lanes)
+        lines = Lines(code, s.lanes, self.dtype)
         with code.loop(self.config["blocks"], "ob") as ob, code.loop(self.tiles, "t") as t:
             n, top, left = self._corner(t)
             if self.scheduled:
@@ -351,7 +345,7 @@ class _Writer:
                 self._store(values, (n, channel, code.index(top + i), left))
 
     def _product(self, lines: Lines, place: Any, at: Any) -> Vector:
-        return lines.hold(lambda v: wide(self.products[place, at + v]))
+        return lines.hold(lambda v: self.products[place, at + v])
 
     def _store(self, values: Sequence[Vector], at: Sequence[Any]) -> None:
         """A row of a tile, with bias and epilogue, as far as it lies inside."""
@@ -368,8 +362,8 @@ class _Writer:
         def biased(*i: Any) -> Any:
             found = value(i[-1])
             for bias in self.bias:
-                found = found + wide(self.graph.read(bias, [0, channel, 0, 0, i[-1]]))
-            return found.astype(self.dtype)
+                found = found + self.graph.read(bias, [0, channel, 0, 0, i[-1]])
+            return found
 
         with self.code.vector(self.shape.lanes) as v:
             self.graph.known[self.anchor.output] = biased

@@ -82,8 +82,6 @@ def shape_of(group: Group) -> Shape:
     )  # fmt: skip
 
 
-#: bytes of a number in the transforms
-_WIDE = 4
 #: bytes of a cache line
 LINE = 64
 #: cycles around each transform of one dimension, and around each tile
@@ -116,11 +114,7 @@ def _transforms(s: Shape, target: Target) -> tuple[float, float]:
         return before, after + STORED * s.m**2
     half = s.m // 2
     operations = 2 * half * (half + 1)
-    # float32 vectors; halves are converted on the way in and out
-    parts = _WIDE // s.element_bytes
-    converted = s.edge * (parts - 1)
-    busy = (operations * parts + converted) / target.fma_units
-    loads, stores = parts * s.edge / target.load_units, parts * s.edge
+    busy, loads, stores = operations / target.fma_units, s.edge / target.load_units, s.edge
     # nothing issues beside the wide loads of a core that issues in order
     one = busy + loads + stores if target.in_order else max(busy, loads, stores)
     return 2 * s.edge * (AROUND + one), (s.edge + s.m) * (AROUND + one)

@@ -23,13 +23,13 @@ Vector = Callable[[Any], Any]
 class Lines:
     """Writes vectors into registers, one instruction or a few at a time."""
 
-    def __init__(self, code: Code, lanes: int) -> None:
-        self.code, self.lanes = code, lanes
+    def __init__(self, code: Code, lanes: int, dtype: str) -> None:
+        self.code, self.lanes, self.dtype = code, lanes, dtype
         #: additions, multiplications and fused ones written so far
         self.operations = 0
 
     def hold(self, value: Vector) -> Vector:
-        register = self.code.registers(1, self.lanes)
+        register = self.code.registers(1, self.lanes, dtype=self.dtype)
         with self.code.vector(self.lanes) as v:
             self.code.store(register, (0, v), value(v))
         return lambda v: register[0, v]
@@ -40,17 +40,16 @@ class Lines:
         self.operations += len(rest) + (factor != 1)
 
         def total(v: Any) -> Any:
-            found = first(v) if factor == 1 else first(v) * _const(factor)
+            found = first(v) if factor == 1 else first(v) * self._const(factor)
             for c, x in rest:
-                product = x(v) if abs(c) == 1 else x(v) * _const(abs(c))
+                product = x(v) if abs(c) == 1 else x(v) * self._const(abs(c))
                 found = found + product if c > 0 else found - product
             return found
 
         return self.hold(total)
 
-
-def _const(value: Fraction) -> Any:
-    return tirx.const(float(value), "float32")
+    def _const(self, value: Fraction) -> Any:
+        return tirx.const(float(value), self.dtype)
 
 
 def transform_input(lines: Lines, m: int, x: Sequence[Vector]) -> list[Vector]:
