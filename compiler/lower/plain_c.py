@@ -64,7 +64,7 @@ def _extremes() -> Any:
     def replaced(name: str) -> Any:
         def replace(node: Any) -> Any:
             dtype = str(node.expr_ty())
-            if not dtype.startswith("float32"):
+            if not dtype.startswith(("float32", "float16")):
                 return node
             return tirx.call_llvm_pure_intrin(dtype, name, node.a, node.b)
 

@@ -143,7 +143,7 @@ def cycles(s: Shape, target: Target, config: Config) -> float:
 
 def _follows(s: Shape, target: Target) -> bool:
     """Whether the core itself asks for the weights' next lines in time."""
-    return s.lanes * 4 < LINE and target.lane_fma and not target.in_order
+    return s.lanes * s.element_bytes < LINE and target.lane_fma and not target.in_order
 
 
 def _late_lines(s: Shape, target: Target, config: Config) -> int:
@@ -156,7 +156,7 @@ def _late_lines(s: Shape, target: Target, config: Config) -> int:
         return 0
     alone = config["vectors"] == 1
     blocks = config["blocks"] if alone else 1
-    size = 4 * s.channels * s.lanes
+    size = s.element_bytes * s.channels * s.lanes
     late = ceil_div(size, LINE) * blocks
     if alone or size > NEAR:
         late = min(late, FIRST_LINES)
@@ -230,7 +230,7 @@ def _memory(s: Shape, target: Target, config: Config) -> float:
         moved += steps * (2 * inputs * passes + 2 * products * groups)
     once = weights + image + 2 * result
     if weights + inputs + products <= target.l3_bytes:
-        return moving(target, once) + moved / (4 * target.lanes) * L2_CYCLES
+        return moving(target, once) + moved / target.vector_bytes * L2_CYCLES
     return moving(target, once + moved)
 
 
