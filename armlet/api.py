@@ -107,12 +107,12 @@ def compile(
     output. ``dump`` is a folder for the text of every stage. ``records`` are what tuning found,
     those shipped and the user's own if they are not given. With ``precision`` "fp16" layers are
     computed in float16, but for those that leave its range on the sample inputs, which are a
-    ``RangeError`` with ``check_range``. ``name`` is the file name that the artifact will have,
-    by which Android looks for it: libMODEL.so unless given. Raises what
-    ``load`` raises, ``InputError``, ``TargetError``, ``ToolchainError``, and
-    ``VerificationError`` naming the culprit when the answers differ. What is compiled for
-    another kind of machine is run by an emulator; ``not_run`` of the result says why, where
-    there is none.
+    ``RangeError`` with ``check_range``; where the target has no such arithmetic, weights are
+    stored in float16. ``name`` is the file name that the artifact will have, by which Android
+    looks for it: libMODEL.so unless given. Raises what ``load`` raises, ``InputError``,
+    ``TargetError``, ``ToolchainError``, and ``VerificationError`` naming the culprit when the
+    answers differ. What is compiled for another kind of machine is run by an emulator;
+    ``not_run`` of the result says why, where there is none.
     """
     progress = debug.stages(progress)
     chosen = target if isinstance(target, Target) else target_of(target)
@@ -120,9 +120,9 @@ def compile(
     require_static(module)
     _check_data(module, data or {})
     half = _half(module, precision, check_range, data or {})
-    if half and not chosen.half_arithmetic:
+    if half and not chosen.half_storage:
         raise TargetError(
-            f"{chosen} does not calculate in float16", way_out="use precision fp32 there"
+            f"{chosen} neither calculates in float16 nor converts it", way_out="use precision fp32"
         )
     made = build(module, chosen, progress, Dump(Path(dump)) if dump else None, records, half)
     if tolerance is None:

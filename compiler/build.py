@@ -22,6 +22,7 @@ from armlet.compiler.passes import (
 from armlet.compiler.passes.chain import chain
 from armlet.compiler.passes.fuse import fuse
 from armlet.compiler.passes.narrow_to_half import LARGEST, can_narrow, narrow_to_half
+from armlet.compiler.passes.store_half import store_half
 from armlet.compiler.plan.plan import Plan
 from armlet.compiler.plan.planner import plan
 from armlet.compiler.plan.verifier import verify_plan
@@ -104,8 +105,12 @@ def prepare(
         ("compose_arrangements", compose_arrangements.run),
         ("form_views", form_views.run),
     ]
-    narrow = [(NARROW, lambda f: _narrowed(f, half))] if half else []
-    todo = [*pipeline.CANONICALIZE, *narrow, selection, *finish]
+    narrow, store = [], []
+    if half and target.half_arithmetic:
+        narrow = [(NARROW, lambda f: _narrowed(f, half))]
+    elif half:
+        store = [("store_half", store_half)]
+    todo = [*pipeline.CANONICALIZE, *narrow, selection, *finish, *store]
 
     def observe(name: str, function: Function) -> None:
         stages.append((name, function))

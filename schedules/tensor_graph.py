@@ -106,6 +106,10 @@ class TensorGraph:
             element = self.code.named[key] = self.code.bind(element)
         return element
 
+    def lies(self, value: Value) -> Array:
+        """Where a value's elements are: in its own array, or in that of what it is cast from."""
+        return self.arrays[self._calls[value].operands[0] if value in self._calls else value]
+
     def store(self, *indices: Any) -> None:
         """Stores the element of the output at ``indices``, as the group's calls say.
 

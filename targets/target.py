@@ -14,6 +14,8 @@ from typing import Any
 
 #: what /proc/cpuinfo calls arithmetic on vectors of float16
 HALF_FEATURE = "asimdhp"
+#: and instructions that convert them, where not every processor of an architecture has them
+HALF_CONVERSIONS = frozenset({"f16c", HALF_FEATURE})
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,11 @@ class Target:
     def half_arithmetic(self) -> bool:
         """Whether vectors of float16 are calculated with, and not only stored."""
         return HALF_FEATURE in self.features
+
+    @property
+    def half_storage(self) -> bool:
+        """Whether vectors of float16 are converted to float32 and back."""
+        return self.architecture == "arm64" or not HALF_CONVERSIONS.isdisjoint(self.features)
 
     def computing(self, dtype: str) -> Target:
         """The target as kernels of a dtype see it: float16 has twice the lanes, if there is any."""

@@ -14,7 +14,8 @@ the sink of a group of its own; it joins the group of its readers when
                                       its elements where that puts them,
        elementwise call               into an epilogue, of whose shape it is,
        elementwise call               into a reduction that reads each element once
-                                      (it becomes its prologue), and
+                                      (it becomes its prologue),
+       cast of a constant             into whoever reads it, and
   3. inlining it does not compute too much twice: a call that is read through a reader
      which visits elements more than once (a broadcast, a resize) must be cheap.
 
@@ -29,9 +30,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from armlet.compiler.ir import Call, Function
+from armlet.compiler.ir import Call, Const, Function
 from armlet.compiler.ir.group import Group
 from armlet.compiler.ops import Fusion, Op
+from armlet.compiler.ops.elementwise import Cast
 from armlet.compiler.ops.resize import Resize
 from armlet.compiler.ops.shape import Reshape
 
@@ -125,6 +127,8 @@ def _anchor_before(call: Call, function: Function) -> Call | None:
 
 def _legal(call: Call, group: _Open, function: Function) -> bool:
     kind = fusion_of(call)
+    if _converts_constant(call):
+        return True
     if kind in ANCHORS:
         return group.anchor is None and _has_epilogue(call, group, call)
     if group.anchor is None:
@@ -137,6 +141,10 @@ def _legal(call: Call, group: _Open, function: Function) -> bool:
     if all(before):
         return kind is Fusion.ELEMENTWISE and fusion_of(group.anchor) is Fusion.REDUCE
     return not any(before) and not _repeats(call, group) and _is_beside(call, group)
+
+
+def _converts_constant(call: Call) -> bool:
+    return isinstance(call.op, Cast) and isinstance(call.operands[0], Const)
 
 
 def _has_epilogue(call: Call, group: _Open, anchor: Call) -> bool:

@@ -255,7 +255,7 @@ class _Writer:
         body = inorder.Shape(
             tile.columns, rows, (inorder.Tap(0, tuple(range(tile.rows))),), s.block
         )
-        aligned = s.channels % s.block == 0 and s.lanes == 4
+        aligned = s.channels % s.block == 0 and s.lanes == 4 and self.u in self.graph.arrays
         if aligned and inorder.fits(body, self.target):
             u = self.graph.arrays[self.u]
             multiply(
@@ -302,7 +302,7 @@ class _Writer:
         k = cb * self.shape.block + k
         if self.config["ahead"]:
             for o in range(tile.columns):
-                self.code.prefetch(self.graph.arrays[self.u], [place + 1, channel + o, k, 0])
+                self.code.prefetch(self.graph.lies(self.u), [place + 1, channel + o, k, 0])
         multiply_add(
             self.code, acc, tile, scalar,
             lambda o, v: self.graph.read(self.u, [place, channel + o, k, v]),

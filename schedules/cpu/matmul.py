@@ -329,7 +329,7 @@ class _Writer:
         with code.loop(at.size, "k", at.start) as k:
             if self.config["prefetch"]:
                 for v in ahead:
-                    code.prefetch(self.graph.arrays[self.right], [v, k, 0])
+                    code.prefetch(self.graph.lies(self.right), [v, k, 0])
             multiply_add(
                 code, acc, tile,
                 lambda j: self._left(self.first + row + j, k),

@@ -50,6 +50,15 @@ def test_layers_out_of_range_are_in_float32(compile_half, small_cnn, shell, tmp_
     assert "layer 'stem' is in float32, as it leaves the range of float16" in text
 
 
+@pytest.mark.parametrize("name", ["linux-x86_64-v3", "linux-arm64-cortex-a53"])
+def test_processors_without_such_arithmetic_store_weights(name, small_cnn, tmp_path, document):
+    arguments = ("compile", small_cnn, "-o", tmp_path / "m.so", "--target", name)
+    single, half = document(*arguments), document(*arguments, "--precision", "fp16")
+    assert half["weight_bytes"] < 0.75 * single["weight_bytes"]
+    if not half["not_run"]:
+        assert 1e-6 < half["outputs"][0]["relative_error"] < 1e-3
+
+
 def test_or_an_error_that_names_the_first(small_cnn, picture):
     data = {"x": picture * np.float32(1e5)}
     with pytest.raises(RangeError, match=r"layer 'stem' .* reaches") as caught:
@@ -59,7 +68,11 @@ def test_or_an_error_that_names_the_first(small_cnn, picture):
 
 @pytest.mark.parametrize(
     "options",
-    [("--precision", "fp8"), ("--check-range",), ("--precision", "fp16", "--target", "host")],
+    [
+        ("--precision", "fp8"),
+        ("--check-range",),
+        ("--precision", "fp16", "--target", "linux-x86_64"),
+    ],
 )
 def test_impossible_choices_are_refused(shell, small_cnn, tmp_path, options):
     shell("compile", small_cnn, "-o", tmp_path / "m.so", *options, status=2)

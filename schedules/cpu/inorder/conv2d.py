@@ -66,7 +66,7 @@ def tile_of(tile: Any, target: Target) -> tuple[Shape, int] | None:
     # rows of a ring do not follow one another
     if x is None or not (s.kernel[0] == 1 or x.shape[2] == s.height):
         return None
-    if not can_schedule(s, target):
+    if not can_schedule(s, target) or not graph.arrays.keys() >= set(tile.operands[1:]):
         return None
     # an output this large is not in any cache when it is written
     far = graph.group.output.type.bytes > 8 * target.l2_bytes and not graph.group.producers
