@@ -15,7 +15,8 @@ import threading
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
-from armlet.compiler.link.elf import MACHINES, Elf, ElfError
+from armlet.compiler.link.elf import MACHINES, Elf
+from armlet.compiler.link.format import FormatError
 from armlet.compiler.link.seal import check_seal
 from armlet.errors import (
     ArmletError,
@@ -138,19 +139,19 @@ def check_file(path: Path) -> None:
         with path.open("rb") as file:
             data = _mapped(file)
         if Elf(data).machine != MACHINES.get(platform.machine()):
-            raise ElfError(f"it is made for another machine than {platform.machine()}")
+            raise FormatError(f"it is made for another machine than {platform.machine()}")
         check_seal(data)
     except OSError as problem:
         reason = problem.strerror or str(problem)
         raise ArtifactError(f"the file cannot be read: {reason}", where=str(path)) from problem
-    except ElfError as problem:
+    except FormatError as problem:
         text = f"the file is not an artifact that can be used: {problem}"
         raise ArtifactError(text, where=str(path), way_out=way_out) from problem
 
 
 def _mapped(file: BinaryIO) -> memoryview:
     if os.fstat(file.fileno()).st_size == 0:
-        raise ElfError("it is empty")
+        raise FormatError("it is empty")
     return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 

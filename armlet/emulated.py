@@ -42,14 +42,13 @@ class EmulatedModel:
         """Computes the outputs, by name, with two threads; slow."""
         if self.not_run:
             raise ExecutionError(self.not_run, where=str(self.path))
-        program = emulator.guest(self.target)
         with tempfile.TemporaryDirectory(prefix="armlet-") as name:
             feeds, results, values = (Path(name, n) for n in ("inputs", "outputs", "values"))
             with feeds.open("wb") as file:
                 for info in self.inputs:
                     file.write(np.ascontiguousarray(inputs[info.name], info.dtype).tobytes())
             observed = [values] if self._observer else []
-            self._emulator.run(program, [self.path, feeds, results, *observed])
+            self._emulator.run([self.path, feeds, results, *observed])
             if self._observer:
                 _replay(values, self._observer)
             return _arrays(results.read_bytes(), self.outputs)

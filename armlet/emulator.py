@@ -1,7 +1,9 @@
-"""Emulators of other machines: qemu's user mode, with a C library for programs to run on.
+"""What runs artifacts for other machines: qemu's user mode, with a C library for programs to run
+on, and Node for WebAssembly.
 
-Compiling goes on without one, and says so. Adding a family is a row of ``_MACHINES``. What is for
-Android runs on glibc, behind a ``libc.so`` that has bionic's layouts (``runtime/guest/bionic.c``).
+Compiling goes on without one, and says so. Adding a family under qemu is a row of ``_MACHINES``.
+What is for Android runs on glibc, behind a ``libc.so`` that has bionic's layouts
+(``runtime/guest/bionic.c``).
 """
 
 from __future__ import annotations
@@ -10,9 +12,9 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import armlet.runtime
@@ -66,18 +68,21 @@ _BIONIC: dict[str, list[object]] = {
     "libc.so": [_GUEST.with_name("bionic.c"), "-ldl", "-lpthread", "-lm"],
     "libm.so": ["-xc", os.devnull],
 }
+_WEB_GUEST = _GUEST.with_name("guest.mjs")
 
 
 @dataclass(frozen=True)
 class Emulator:
     command: tuple[str, ...] = ()
+    #: the program that runs an artifact there, made when it is asked for
+    guest: Callable[[], Path] = Path
     #: why nothing can be run, and the way out; "" if it can
     missing: str = ""
 
-    def run(self, program: Path, arguments: Sequence[object]) -> None:
+    def run(self, arguments: Sequence[object]) -> None:
         """``ExecutionError`` with what it complains of if the program fails."""
         done = subprocess.run(
-            [*self.command, str(program), *map(str, arguments)],
+            [*self.command, str(self.guest()), *map(str, arguments)],
             capture_output=True, text=True, errors="replace",
         )  # fmt: skip
         if done.returncode:
@@ -87,11 +92,23 @@ class Emulator:
 
 def find(target: Target) -> Emulator:
     """The emulator for a target's programs."""
+    look = _node if target.system == "web" else _qemu
+    return look(target)
+
+
+def _node(target: Target) -> Emulator:
+    node = shutil.which("node")
+    if node is None:
+        return Emulator(missing="node is not installed (Debian: apt install nodejs)")
+    return Emulator((node,), lambda: _WEB_GUEST)
+
+
+def _qemu(target: Target) -> Emulator:
     machine = _MACHINES.get(f"{target.system}-{target.architecture}")
     if machine is None:
         return Emulator(missing=f"no emulator is known for {target.name}")
     if machine.qemu == platform.machine() and Path("/", machine.loader).exists():
-        return Emulator()
+        return Emulator(guest=partial(_guest, target))
     qemu = shutil.which(f"qemu-{machine.qemu}")
     install = f"apt install qemu-user {machine.package}"
     if qemu is None:
@@ -100,7 +117,7 @@ def find(target: Target) -> Emulator:
     options = () if "QEMU_CPU" in os.environ else machine.options
     for root in filter(None, [os.environ.get("QEMU_LD_PREFIX"), machine.root, "/"]):
         if Path(root, machine.loader).exists():
-            return Emulator((qemu, *options, "-L", root))
+            return Emulator((qemu, *options, "-L", root), partial(_guest, target))
     return Emulator(
         missing=f"there is no C library for {target.name} (Debian: {install}; else set "
         "QEMU_LD_PREFIX to a root folder of such a system)"
@@ -108,8 +125,8 @@ def find(target: Target) -> Emulator:
 
 
 @lru_cache(maxsize=8)
-def guest(target: Target) -> Path:
-    """The program that runs an artifact there, from the cache or compiled now."""
+def _guest(target: Target) -> Path:
+    """From the cache or compiled now."""
     triple = _MACHINES[f"{target.system}-{target.architecture}"].triple or target.zig_triple
     compiler = ["cc", "-target", triple, "-O2", f"-I{HEADER.parent}"]
     libraries = _BIONIC if target.system == "android" else {}

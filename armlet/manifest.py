@@ -14,7 +14,7 @@ import armlet
 from armlet.compiler.build import Build
 from armlet.compiler.ir import Const
 from armlet.compiler.ir.group import Group
-from armlet.compiler.link.elf import code_bytes
+from armlet.compiler.link import formats
 
 
 def manifest(made: Build, verified_by: str) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def manifest(made: Build, verified_by: str) -> dict[str, Any]:
                 "template": k.template,
                 "config": dict(k.config),
                 "recorded": k.recorded,
-                "code_bytes": code_bytes(k.object),
+                "code_bytes": formats.of_file(k.object).code_bytes(k.object),
                 "scratch_bytes": k.scratch,
             }
             for k in plan.kernels

@@ -56,6 +56,13 @@ EXTENSIONS: dict[str, dict[str, Extension]] = {
             "vector registers of 256 bits", ("+zvl256b",), ("zvl256b",), {"lanes": 8}
         ),
     },
+    "wasm32": {
+        "relaxed": Extension(
+            "fused multiply-adds where the processor has them",
+            ("+relaxed-simd",),
+            ("relaxed-simd",),
+        ),
+    },
 }
 
 

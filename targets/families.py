@@ -29,13 +29,19 @@ _ARCHITECTURES: dict[str, dict[str, Any]] = {
         "features": ("v",), "vector_registers": 32, "abi": "lp64d", "issue_width": 2,
         "fma_units": 1, "load_units": 1,
     },
+    # WebAssembly with 128-bit vectors: engines have the registers of the x86 below them (16 of 128
+    # bits) and no fused multiply-add
+    "wasm32": {
+        "cpu": "generic", "attributes": ("+simd128", "+bulk-memory"), "features": (),
+        "vector_registers": 16, "pointer_bytes": 4,
+    },
 }  # fmt: skip
 
 
 def _family(system: str, architecture: str, triple: str, zig_triple: str, **values: Any) -> Target:
-    values = {"lanes": 4, **_ARCHITECTURES[architecture], **values}
+    name = f"{system}-{architecture}"
+    values = {"name": name, "lanes": 4, **_ARCHITECTURES[architecture], **values}
     return Target(
-        name=f"{system}-{architecture}",
         system=system,
         architecture=architecture,
         triple=triple,
@@ -46,6 +52,8 @@ def _family(system: str, architecture: str, triple: str, zig_triple: str, **valu
 
 #: Android 15 loads nothing that is aligned to less than pages of 16 KiB
 _ANDROID = {"page_bytes": 16 << 10}
+#: a browser is no part of the name, and has one thread for us
+_WEB = {"name": "wasm32", "cores": 1}
 
 FAMILIES: dict[str, Target] = {
     t.name: t
@@ -73,5 +81,6 @@ FAMILIES: dict[str, Target] = {
             features=("sse4_2", "popcnt"),
             **_ANDROID,
         ),
+        _family("web", "wasm32", "wasm32-unknown-unknown", "wasm32-freestanding-none", **_WEB),
     )
 }

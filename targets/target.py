@@ -106,6 +106,8 @@ class Target:
             "mcpu": self.cpu,
             "mattr": list(self.attributes),
             "opt-level": 3,
+            # TVM knows those of other architectures, and warns of a guess
+            "vector-width": 32 * self.lanes,
             **({"mabi": self.abi} if self.abi else {}),
         }
 

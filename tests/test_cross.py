@@ -58,6 +58,7 @@ def without_emulator(monkeypatch):
         "android-arm64",
         "android-armv7",
         "android-x86_64",
+        "wasm32",
     ],
 )
 def test_answers_are_right_on_an_emulated_machine(chosen, small_cnn):

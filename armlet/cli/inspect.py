@@ -104,15 +104,11 @@ def _print_model(found: dict[str, Any]) -> None:
 
 def _sizes(path: Path) -> dict[str, int]:
     """Bytes of the file by what they are for."""
-    from armlet.compiler.link.elf import Elf
-    from armlet.compiler.link.seal import CONSTANT_SECTION
+    from armlet.compiler.link import formats
 
-    names = {".text": "code", ".rodata": "tables", CONSTANT_SECTION: "weights"}
-    data = path.read_bytes()
-    found = dict.fromkeys(names.values(), 0)
-    for section in Elf(data).sections:
-        if section.name in names:
-            found[names[section.name]] += section.size
+    data = memoryview(path.read_bytes())
+    found = dict.fromkeys(("code", "tables", "weights"), 0)
+    found |= {what: e.size for what, e in formats.of_file(data).parts(data).items()}
     return {"file": len(data), **found, "rest": len(data) - sum(found.values())}
 
 

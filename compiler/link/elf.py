@@ -6,17 +6,15 @@ import struct
 from dataclasses import dataclass
 from functools import cached_property
 
+from .format import FormatError
+
 MACHINES = {"x86_64": 62, "armv7l": 40, "aarch64": 183, "riscv64": 243}
 
-_ET_REL, _ET_DYN = 1, 3
-_SHF_ALLOC = 2
+#: kinds of files
+RELOCATABLE, SHARED = 1, 3
 _PT_LOAD, _PT_GNU_STACK, _PT_GNU_RELRO = 1, 0x6474E551, 0x6474E552
 _DT_NEEDED, _DT_HASH, _DT_SONAME, _DT_TEXTREL, _DT_FLAGS = 1, 4, 14, 22, 30
 _DF_TEXTREL = 4
-
-
-class ElfError(ValueError):
-    """The bytes are no ELF shared library that this module can read."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def _read(layout: str, data: bytes | memoryview, offset: int) -> tuple[int, ...]
     try:
         return struct.unpack_from("<" + layout, data, offset)
     except struct.error:
-        raise ElfError("the file is truncated") from None
+        raise FormatError("the file is truncated") from None
 
 
 @dataclass(frozen=True)
@@ -77,18 +75,18 @@ _LAYOUTS = {
 class Elf:
     """``data`` is the whole file; ``kind`` is what it must be."""
 
-    def __init__(self, data: bytes | memoryview, kind: int = _ET_DYN) -> None:
+    def __init__(self, data: bytes | memoryview, kind: int = SHARED) -> None:
         self.data = data
         if bytes(data[:4]) != b"\x7fELF":
-            raise ElfError("it does not begin like an ELF file")
+            raise FormatError("it does not begin like an ELF file")
         bits, order = _read("BB", data, 4)
         if bits not in _LAYOUTS or order != 1:
-            raise ElfError("it is not little-endian")
+            raise FormatError("it is not little-endian")
         self._layout = _LAYOUTS[bits]
         header = _read(self._layout.header, data, 16)
         found, self.machine = header[:2]
         if found != kind:
-            raise ElfError("it is not a shared library")
+            raise FormatError("it is not a shared library")
         self._programs, self._sections = header[4], header[5]
         self._program_count, self._section_count, self._names = header[9], header[11], header[12]
 
@@ -105,7 +103,7 @@ class Elf:
     def sections(self) -> tuple[Section, ...]:
         rows = self._rows(self._layout.section, self._sections, self._section_count)
         if self._names >= len(rows):
-            raise ElfError("the file is damaged")
+            raise FormatError("the file is damaged")
         names = rows[self._names][4]
         return tuple(Section(self._string(names + r[0]), r[4], r[5], r[6], r[2]) for r in rows)
 
@@ -120,7 +118,7 @@ class Elf:
     def dynamic(self) -> tuple[tuple[int, int], ...]:
         section = self.section(".dynamic")
         if section is None:
-            raise ElfError("it has no dynamic section")
+            raise FormatError("it has no dynamic section")
         count = section.size // struct.calcsize("<" + self._layout.dynamic)
         return tuple(self._rows(self._layout.dynamic, section.offset, count))  # type: ignore[arg-type]
 
@@ -182,9 +180,3 @@ class Elf:
     @property
     def has_relro(self) -> bool:
         return any(s.type == _PT_GNU_RELRO for s in self.segments)
-
-
-def code_bytes(object: bytes) -> int:
-    """What a relocatable object adds to the memory of a program."""
-    sections = Elf(object, _ET_REL).sections
-    return sum(s.size for s in sections if s.flags & _SHF_ALLOC)

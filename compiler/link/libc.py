@@ -35,7 +35,9 @@ _LIBM = [*_DOUBLE, *(f"{name}f" for name in _DOUBLE)]
 
 def libraries(triple: str) -> dict[str, list[str]]:
     """Name that the loader looks for -> functions, for the C library of a zig triple."""
-    libc = triple.split("-")[2].split(".")[0]
+    _, system, libc = triple.partition(".")[0].split("-")
+    if system == "freestanding":
+        return {}  # the runtime brings what it uses
     if libc.startswith("gnu"):
         return {"libc.so.6": _LIBC, "libpthread.so.0": _THREADS, "libm.so.6": _LIBM}
     if bionic.is_android(triple):

@@ -7,40 +7,22 @@ all. The same plan gives the same bytes.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from armlet.compiler.plan.plan import Plan
 from armlet.errors import OutputError, UnsupportedModelError
 
-from . import runtime, tables, toolchain
+from . import formats, runtime, tables, toolchain
 from .check import check_artifact
+from .format import LinkTarget
 from .publish import publish
 from .seal import seal
 from .selftest import SelfTest
 
 #: code reaches its tables over the weights by 32-bit offsets
 MOST_CONSTANT_BYTES = 1900 << 20
-
-_OPTIONS = (
-    "-shared", "--version-script=exports.map", "--gc-sections", "--as-needed", "--build-id=sha1",
-    "--hash-style=both", "--strip-all", "-Bsymbolic", "-z", "defs", "-z", "now", "-z", "relro",
-    "-z", "noexecstack", "-z", "text",
-)  # fmt: skip
-
-
-class LinkTarget(Protocol):
-    """What linking needs to know of a target."""
-
-    @property
-    def zig_triple(self) -> str: ...
-
-    @property
-    def features(self) -> tuple[str, ...]: ...
-
-    @property
-    def page_bytes(self) -> int: ...
 
 
 def link(
@@ -62,15 +44,13 @@ def link(
             f"{MOST_CONSTANT_BYTES >> 20} MiB",
             way_out="compile the model in a smaller precision, or in parts",
         )
-    made = runtime.runtime(target.zig_triple)
+    made, format = runtime.runtime(target.zig_triple), formats.of_triple(target.zig_triple)
     try:
         with tempfile.TemporaryDirectory(prefix="armlet-link-") as name:
             folder = Path(name)
             _compile_tables(plan, target, manifest, selftest, folder)
-            names = [f"-soname={soname}"] if soname else []
-            sizes = [f"{which}-page-size={target.page_bytes}" for which in ("max", "common")]
-            pages = ["-z", sizes[0], "-z", sizes[1]]
-            artifact = _link(plan, made, [*_OPTIONS, *pages, *names], folder)
+            inputs = [*made.objects, *_objects(plan, folder), *made.stubs, *made.helpers]
+            artifact = format.link(inputs, runtime.exports(), target, soname, folder)
             check_artifact(artifact, target)
             seal(artifact)
             publish(artifact, Path(output))
@@ -92,26 +72,22 @@ def _compile_tables(
     constants = Path("constants.bin")
     with (folder / constants).open("wb") as file:
         tables.write_constants(plan, file)
-    text = tables.source(plan, target.features, manifest, selftest, constants)
+    format = formats.of_triple(target.zig_triple)
+    text = tables.source(plan, target.features, manifest, selftest, constants, format.section)
     (folder / "tables.c").write_text(text)
     arguments = [
         "clang", f"--target={toolchain.llvm_triple(target.zig_triple)}", "-std=gnu11", "-O1",
-        "-fPIC", "-ffreestanding", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables",
+        *format.flags, "-ffreestanding", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables",
         "-nostdinc", "-isystem", toolchain.headers(), f"-I{runtime.SOURCES}",
         "-c", "tables.c", "-o", "tables.o",
     ]  # fmt: skip
     toolchain.run("compiling the tables", arguments, folder)
 
 
-def _link(plan: Plan, made: runtime.Runtime, options: Sequence[str], folder: Path) -> Path:
+def _objects(plan: Plan, folder: Path) -> list[str]:
+    """The names of the model's own objects in ``folder``."""
     objects = ["tables.o"]
     for i, kernel in enumerate(plan.kernels):
         objects.append(f"kernel-{i}.o")
         (folder / objects[-1]).write_bytes(kernel.object)
-    exported = "".join(f" {name};" for name in runtime.exports())
-    (folder / "exports.map").write_text(f"{{ global:{exported} local: *; }};\n")
-    inputs = [*map(str, made.objects), *objects, *map(str, made.stubs), *map(str, made.helpers)]
-    (folder / "inputs").write_text("".join(f'"{name}"\n' for name in inputs))
-    artifact = folder / "model.so"
-    toolchain.run("linking", ["ld.lld", *options, "-o", artifact, "@inputs"], folder)
-    return artifact
+    return objects

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import armlet.runtime
 
-from . import bionic, libc, toolchain
+from . import bionic, formats, libc, toolchain
 
 SOURCES = Path(armlet.runtime.__file__).parent / "src"
 HEADER = Path(armlet.runtime.__file__).parent / "include" / "armlet.h"
 
 #: no ``-march``: baseline code alone may run before the CPU is checked
 FLAGS = (
-    "-std=c11", "-Os", "-fPIC", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections",
+    "-std=c11", "-Os", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections",
     "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fno-stack-protector",
     "-Wall", "-Wextra", "-Wconversion", "-Werror",
 )  # fmt: skip
@@ -51,10 +51,12 @@ def exports() -> tuple[str, ...]:
 def runtime(triple: str) -> Runtime:
     """Objects and stubs for a zig triple, from the cache or compiled now."""
     stubs = libc.libraries(triple)
-    command = [*_compiler(triple), *FLAGS, f"-I{HEADER.parent}"]
+    format = formats.of_triple(triple)
+    c_files = _sources(format.instead)
+    includes = [f"-I{HEADER.parent}", f"-I{SOURCES}"]
+    command = [*format.compiler(triple), *FLAGS, *format.flags, *includes]
 
     def make(folder: Path) -> None:
-        c_files = sorted(SOURCES.glob("*.c"))
         toolchain.run("compiling the runtime", [*command, "-c", *c_files], folder)
         for name, functions in stubs.items():
             _make_stub(triple, name, functions, folder)
@@ -62,8 +64,9 @@ def runtime(triple: str) -> Runtime:
             _make_helpers(triple, folder)
 
     recipe = (triple, command, stubs, _INCOMPLETE, _HELPER_FLAGS)
-    sources = [HEADER, *sorted(SOURCES.iterdir()), *sorted(bionic.HEADERS.rglob("*.h"))]
-    folder = compiled_once("runtime", recipe, sources, make)
+    own = (SOURCES.parent / format.instead).glob("*.h")
+    headers = [HEADER, *SOURCES.glob("*.h"), *own, *bionic.HEADERS.rglob("*.h")]
+    folder = compiled_once("runtime", recipe, [*sorted(headers), *c_files], make)
     return Runtime(
         objects=tuple(sorted(folder.glob("*.o"))),
         stubs=tuple(folder / name for name in stubs),
@@ -71,9 +74,11 @@ def runtime(triple: str) -> Runtime:
     )
 
 
-def _compiler(triple: str) -> list[object]:
-    """The command that compiles C for a zig triple, up to its flags."""
-    return bionic.compiler(triple) if bionic.is_android(triple) else ["cc", "-target", triple]
+def _sources(instead: str) -> list[Path]:
+    """The runtime's files, and a system's own, which take the places of their namesakes."""
+    own = (SOURCES.parent / instead).glob("*.c") if instead else ()
+    files = {path.name: path for path in (*SOURCES.glob("*.c"), *own)}
+    return [files[name] for name in sorted(files)]
 
 
 def compiled_once(

@@ -2,7 +2,7 @@
 
 A damaged library can crash the dynamic loader. The seal holds the file's length and a
 checksum of everything but the weights, so that checking a large model is as quick as a
-small one. The loader ignores what lies behind an ELF file.
+small one. It lies where no loader minds (``Format.trailer``).
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import struct
 import zlib
 from pathlib import Path
 
-from .elf import Elf, ElfError
-
-#: section of the weights, apart from code and tables
-CONSTANT_SECTION = ".armlet_constants"
+from . import formats
+from .format import FormatError
 
 _MAGIC = b"armlet1\0"
 #: magic, bytes before the seal, checksum
@@ -22,25 +20,25 @@ _SEAL = struct.Struct("<8sQI")
 
 
 def _checksum(data: memoryview) -> int:
-    weights = Elf(data).section(CONSTANT_SECTION)
-    if weights is None:
-        raise ElfError("it was not made by armlet")
+    weights = formats.of_file(data).parts(data)["weights"]
     behind = zlib.crc32(data[weights.offset + weights.size :])
     return zlib.crc32(data[: weights.offset], behind)
 
 
 def seal(path: Path) -> None:
     data = path.read_bytes()
+    trailer = formats.of_file(data).trailer(_SEAL.size)
+    data += trailer
     with path.open("ab") as file:
-        file.write(_SEAL.pack(_MAGIC, len(data), _checksum(memoryview(data))))
+        file.write(trailer + _SEAL.pack(_MAGIC, len(data), _checksum(memoryview(data))))
 
 
 def check_seal(data: memoryview) -> None:
-    """``ElfError`` unless ``data`` is an artifact as it was written."""
+    """``FormatError`` unless ``data`` is an artifact as it was written."""
     length = len(data) - _SEAL.size
     found = _SEAL.unpack(data[length:]) if length > 0 else (b"", 0, 0)
     if found[0] != _MAGIC:
-        raise ElfError("it was not made by armlet, or was cut or stripped since")
+        raise FormatError("it was not made by armlet, or was cut or stripped since")
     body = data[:length]
     if found[1] != length or found[2] != _checksum(body):
-        raise ElfError("it is damaged: its checksum is wrong")
+        raise FormatError("it is damaged: its checksum is wrong")

@@ -14,7 +14,7 @@ from armlet.compiler.ir import TensorType
 from armlet.compiler.ir.types import SHORT_NAMES
 from armlet.compiler.plan.plan import ALIGNMENT, Location, Plan, Space, Tensor
 
-from .seal import CONSTANT_SECTION
+from .format import CONSTANT_SECTION
 from .selftest import SelfTest
 
 FORMAT = 1
@@ -36,9 +36,12 @@ def source(
     manifest: Mapping[str, Any],
     selftest: SelfTest | None,
     constants: Path,
+    section: str,
 ) -> str:
-    """C text; ``constants`` is the file that ``write_constants`` filled."""
-    return _Writer(plan).source(features, manifest, selftest, constants)
+    """C text; ``constants`` is the file that ``write_constants`` filled, and ``section`` the
+    attributes of its section, for the assembler."""
+    text = _constants(plan, constants, section)
+    return _Writer(plan).source(features, manifest, selftest, text)
 
 
 def _padded(size: int) -> int:
@@ -148,13 +151,13 @@ class _Writer:
         features: Sequence[str],
         manifest: Mapping[str, Any],
         selftest: SelfTest | None,
-        constants: Path,
+        constants: str,
     ) -> str:
         document = json.dumps(manifest, separators=(",", ":"), ensure_ascii=False).encode()
         parts = [
             '#include "tables.h"',
             f'_Static_assert(ARMLET_FORMAT == {FORMAT}, "tables of another format");',
-            _constants(constants),
+            constants,
             self.tensors("inputs", self.plan.inputs),
             self.tensors("outputs", self.plan.outputs),
             self.kernels(),
@@ -193,15 +196,16 @@ class _Writer:
         return f"const model_tables armlet_model = {{\n{rows}\n}};"
 
 
-def _constants(file: Path) -> str:
+def _constants(plan: Plan, file: Path, section: str) -> str:
     lines = [
-        f'.section {CONSTANT_SECTION},\\"a\\",%progbits',
+        f".section {CONSTANT_SECTION},{section}",
         f".balign {ALIGNMENT}",
         ".globl armlet_constants",
         ".hidden armlet_constants",
         "armlet_constants:",
-        f'.incbin \\"{file}\\"',
+        f'.incbin "{file}"',
+        f".size armlet_constants, {max(plan.constant_bytes, 1)}",
         ".text",
     ]
-    text = "\n".join(f'    "{line}\\n"' for line in lines)
+    text = "\n".join(f'    "{_quoted(line.encode())}\\n"' for line in lines)
     return f"__asm__(\n{text});\nextern const unsigned char armlet_constants[];"

@@ -10,11 +10,13 @@ import pytest
 from armlet import artifact
 from armlet.compiler.ir import TensorType
 from armlet.compiler.ir.types import SHORT_NAMES
-from armlet.compiler.link import runtime, selftest, tables, toolchain
+from armlet.compiler.link import elf_format, runtime, selftest, tables, toolchain
 from armlet.compiler.lower.kernel import Kernel
 from armlet.compiler.plan.plan import Location, Plan, Space, Task, Tensor
 
 from ..runtime import tiny
+
+SECTION = elf_format.FORMAT.section
 
 
 def test_any_text_survives_as_a_name(tmp_path):
@@ -112,7 +114,7 @@ def test_infinities_and_nan_are_expected_exactly(tmp_path):
 
 
 def test_tables_refuse_a_runtime_of_another_format(tmp_path):
-    text = tables.source(tiny.plan(), [], {}, None, tmp_path / "c")
+    text = tables.source(tiny.plan(), [], {}, None, tmp_path / "c", SECTION)
     assert f"ARMLET_FORMAT == {tables.FORMAT}" in text
 
 
@@ -146,7 +148,7 @@ void armlet_k_many({parameters}, float *y, int begin, int end, void *scratch) {{
 def test_tables_compile_without_warnings(tmp_path):
     (tmp_path / "c").write_bytes(b"0" * 64)
     (tmp_path / "t.c").write_text(
-        tables.source(tiny.plan(), ["sse2"], {"a": 1}, tiny.selftest(), tmp_path / "c")
+        tables.source(tiny.plan(), ["sse2"], {"a": 1}, tiny.selftest(), tmp_path / "c", SECTION)
     )
     toolchain.run(
         "compiling",

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from armlet.compiler.link import runtime, tables
+from armlet.compiler.link import elf_format, runtime, tables
 
 from . import tiny
 
@@ -40,7 +40,8 @@ def instrumented(driver: str, sanitizers: str, folder: Path) -> Path:
     plan, constants = tiny.plan(), folder / "constants.bin"
     with constants.open("wb") as file:
         tables.write_constants(plan, file)
-    text = tables.source(plan, ["sse2"], {}, tiny.selftest(), constants)
+    section = elf_format.FORMAT.section
+    text = tables.source(plan, ["sse2"], {}, tiny.selftest(), constants, section)
     (folder / "tables.c").write_text(text)
     (folder / "kernels.c").write_text("\n".join(tiny.SOURCES.values()))
     program = folder / driver

@@ -269,7 +269,7 @@ def test_damaged_artifacts_are_refused(tmp_path, path):
 
 def _in_weights(data, position):
     from armlet.compiler.link.elf import Elf
-    from armlet.compiler.link.seal import CONSTANT_SECTION
+    from armlet.compiler.link.format import CONSTANT_SECTION
 
     weights = Elf(data).section(CONSTANT_SECTION)
     return weights.offset <= position < weights.offset + weights.size

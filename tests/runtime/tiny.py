@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from armlet.compiler.ir import TensorType
-from armlet.compiler.link import toolchain
+from armlet.compiler.link import formats, toolchain
 from armlet.compiler.link.linker import link
 from armlet.compiler.link.selftest import SelfTest, expect, inputs
 from armlet.compiler.lower.kernel import Kernel
@@ -78,7 +78,8 @@ def compiled(source: str, triple: str = TRIPLE) -> bytes:
         folder = Path(name)
         (folder / "kernel.c").write_text(source)
         target = f"--target={toolchain.llvm_triple(triple)}"
-        arguments = ["clang", target, "-O2", "-fPIC", "-c", "kernel.c", "-o", "kernel.o"]
+        flags = formats.of_triple(triple).flags
+        arguments = ["clang", target, "-O2", *flags, "-c", "kernel.c", "-o", "kernel.o"]
         toolchain.run("compiling a test kernel", arguments, folder)
         return (folder / "kernel.o").read_bytes()
 
@@ -152,3 +153,14 @@ def artifact(path: Path, **changes: Any) -> Path:
     arguments |= changes
     link(arguments.pop("plan"), output=path, **arguments)
     return path
+
+
+def artifact_for(target: Any, path: Path, increment: str = SOURCES["increment"]) -> Path:
+    """The model for another machine; ``increment`` is the text of that kernel."""
+    sources = {**SOURCES, "increment": increment}
+    made = plan()
+    kernels = tuple(
+        dataclasses.replace(k, object=compiled(sources[k.key], target.zig_triple))
+        for k in made.kernels
+    )
+    return artifact(path, plan=dataclasses.replace(made, kernels=kernels), target=target)

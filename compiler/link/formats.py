@@ -1,0 +1,22 @@
+"""Every kind of binary file that is written or read here."""
+
+from __future__ import annotations
+
+from . import elf_format, wasm
+from .format import Format, FormatError
+
+_BY_ARCHITECTURE = {"wasm32": wasm.FORMAT}
+_ALL = (elf_format.FORMAT, *_BY_ARCHITECTURE.values())
+
+
+def of_triple(triple: str) -> Format:
+    """The kind that a system's loader takes."""
+    return _BY_ARCHITECTURE.get(triple.partition("-")[0], elf_format.FORMAT)
+
+
+def of_file(data: bytes | memoryview) -> Format:
+    """The kind that a file is; ``FormatError`` if it is none of these."""
+    for kind in _ALL:
+        if bytes(data[: len(kind.magic)]) == kind.magic:
+            return kind
+    raise FormatError("it is no binary file of a known kind")
