@@ -310,7 +310,7 @@ class _Writer:
         stage, config = self.stages[i], self.configs[i]
         with self.graph.into(stage.value, self.arrays[i]):
             if isinstance(stage.shape, Window):
-                writer = DepthwiseRows(self.graph, stage.call, config)
+                writer = DepthwiseRows(self.graph, self.target, stage.call, config)
                 with self.code.loop(stage.shape.planes, "cb") as cb:
                     writer.write(self.n, cb, *self.rows[i])
             else:
@@ -323,7 +323,7 @@ class _Writer:
         first, second = self.stages[i : i + 2]
         assert isinstance(first.shape, Shape)
         direct = DirectWriter(self.graph, self.target, first.call, first.shape, self.configs[i])
-        writer = DepthwiseRows(self.graph, second.call, self.configs[i + 1])
+        writer = DepthwiseRows(self.graph, self.target, second.call, self.configs[i + 1])
         for channel, vectors in self._channels(i):
             with self.graph.into(first.value, self.arrays[i]):
                 direct.band((self.n, 0, channel), vectors, self.rows[i])

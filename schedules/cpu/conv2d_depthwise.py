@@ -20,6 +20,7 @@ from ..emit import pieces, unravel
 from ..loops import band, bands_of
 from ..template import Config, Template, roofline
 from ..tensor_graph import TensorGraph
+from .inorder.fetch import fetch_below
 from .window import ColumnRun, Window, column_runs, inside_rows, whole_rows, window_of
 
 #: multiply-adds of a tile that are written out
@@ -55,7 +56,7 @@ class Conv2dDepthwise(Template):
         call = graph.group.anchor
         assert call is not None
         w, code = window_of(call), graph.code
-        writer = DepthwiseRows(graph, call, config)
+        writer = DepthwiseRows(graph, target, call, config)
         bands = bands_of(w.out_height, config["rows"], BAND)
         with code.parallel(w.n * bands * w.planes) as p:
             n, index, cb = map(code.index, unravel(p, (w.n, bands, w.planes)))
@@ -99,8 +100,8 @@ def row_cycles(w: Window, config: Config, target: Target) -> float:
 class DepthwiseRows:
     """Writes rows of one block of channels of a depthwise convolution, and what follows it."""
 
-    def __init__(self, graph: TensorGraph, call: Call, config: Config) -> None:
-        self.graph, self.code, self.call = graph, graph.code, call
+    def __init__(self, graph: TensorGraph, target: Target, call: Call, config: Config) -> None:
+        self.graph, self.code, self.target, self.call = graph, graph.code, target, call
         self.window, self.rows = window_of(call), config["rows"]
         self.runs = column_runs(self.window, config["columns"])
         self.x, self.w, *self.bias = call.operands
@@ -129,7 +130,11 @@ class DepthwiseRows:
         with self.code.loop(self.code.simple(count), "row") as r:
             row = self.code.index(first + r)
             for run, left in self._tiles():
-                _Tile(self, run, n, cb, row, left, 1).by_kernel_row()
+                tile = _Tile(self, run, n, cb, row, left, 1)
+                if x := self.graph.arrays.get(self.x):
+                    where = (n, cb, row, tile.left)
+                    fetch_below(self.code, self.target, x, self.window, where, run.width)
+                tile.by_kernel_row()
 
     def _tiles(self) -> Iterator[tuple[ColumnRun, Any]]:
         """Each run of tiles in a row, within the loop over them: its first column too."""

@@ -20,6 +20,7 @@ from ..loops import band, bands_of
 from ..space import cuts
 from ..template import Config, Template, roofline
 from ..tensor_graph import TensorGraph
+from .inorder.fetch import fetch_below
 from .window import ColumnRun, Window, column_runs, inside_rows, window_of
 
 #: window elements of a tile that are written out in a row of the window
@@ -63,12 +64,13 @@ class Pool(Template):
         return roofline(target, arithmetic, read, group.output.type.bytes)
 
     def build(self, graph: TensorGraph, target: Target, config: Config) -> Any:
-        return _Writer(graph, window_of(graph.group.anchor), config["pixels"]).write()
+        return _Writer(graph, target, window_of(graph.group.anchor), config["pixels"]).write()
 
 
 @dataclass
 class _Writer:
     graph: TensorGraph
+    target: Target
     window: Window
     pixels: int
 
@@ -94,6 +96,9 @@ class _Writer:
         w, code = self.window, self.graph.code
         n, c = plane
         row, start = code.index(row), code.index(start)
+        if x := self.graph.arrays.get(self.anchor.operands[0]):
+            left = code.index(start * w.strides[1] - w.pads[1])
+            fetch_below(code, self.target, x, w, (n, c, row, left), run.width)
         acc = code.registers(run.width, w.lanes, dtype=self.dtype)
         outside = extreme(self.dtype, False) if self.largest else tirx.const(0, self.dtype)
         for j in range(run.width):
