@@ -25,7 +25,7 @@ CONVOLUTIONS = [
 
 
 def _model(size: tuple[int, int]) -> onnx.ModelProto:
-    """One image into several convolutions, each with a bias and an activation."""
+    """One image into a pool and several convolutions, each with a bias and an activation."""
     rng, nodes, weights, results = np.random.default_rng(0), [], [], []
     for i, (out, k, stride, pad, groups) in enumerate(CONVOLUTIONS):
         w = rng.standard_normal((out, 32 // groups, k, k)).astype("f") / np.float32(k * 3)
@@ -39,6 +39,10 @@ def _model(size: tuple[int, int]) -> onnx.ModelProto:
         )  # fmt: skip
         nodes.append(helper.make_node("Relu", [f"c{i}"], [f"y{i}"], name=f"relu{i}"))
         results.append(helper.make_tensor_value_info(f"y{i}", TensorProto.FLOAT, None))
+    nodes.append(
+        helper.make_node("MaxPool", ["x"], ["m"], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
+    )
+    results.append(helper.make_tensor_value_info("m", TensorProto.FLOAT, None))
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 32, *size])
     graph = helper.make_graph(nodes, "kinds", [x], results, weights)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -46,11 +50,11 @@ def _model(size: tuple[int, int]) -> onnx.ModelProto:
 
 @pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 @pytest.mark.parametrize("size", [(8, 12), (13, 17)], ids=str)
-def test_every_kind_of_convolution_is_right(size, tmp_path):
+def test_every_kind_of_window_is_right(size, tmp_path):
     path = tmp_path / "kinds.onnx"
     onnx.save(onnx.shape_inference.infer_shapes(_model(size)), path)
     made = api.compile(path, A55)
     assert made.manifest["verified_by"] == "ONNX Runtime"
     assert made.differences and not made.not_run
     ran = {row[-1].partition("+")[0] for row in made.manifest["task_rows"]}
-    assert {"conv2d_winograd", "conv2d_blocked", "depthwise_conv2d_blocked"} <= ran
+    assert {"conv2d_winograd", "conv2d_blocked", "depthwise_conv2d_blocked", "max_pool2d"} <= ran
