@@ -2,7 +2,8 @@
 
 Georganas et al., SC'18. Knobs: ``pixels`` and ``vectors`` of the tile, ``rows`` of the output
 that a step of the parallel axis does, ``by_channels``: whether groups of output channels are
-the outer loop and rows the inner one, ``unroll``: steps of the reduction that are written out.
+the outer loop and rows the inner one, ``unroll``: steps of the reduction that are written out,
+``ahead``: whether the weights of the next group of channels are asked for meanwhile.
 No padded copy is made: rows outside shorten the loop over the kernel's rows, and tiles that
 touch the left or right border replace the columns outside by zeros, for those of their pixels
 that reach there. A pointwise convolution has its pixels in one long row.
@@ -11,6 +12,7 @@ that reach there. A pointwise convolution has its pixels in one long row.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,13 +27,12 @@ from ..loops import blocks_of
 from ..space import cuts, divisors, few_cuts, shares_well, thinned
 from ..template import Config, Template, roofline
 from ..tensor_graph import TensorGraph
+from . import conv2d_ahead as ahead
 from . import conv2d_planes as planes
 from .inorder import conv2d as inorder
-from .register_tile import Tile, best_tile, cycles, tile_features, tiles
+from .register_tile import LINE, Tile, best_tile, cycles, tile_features, tiles
 from .window import inside_rows
 
-#: bytes that come into a cache together
-LINE = 64
 #: rows that are too few to share among threads
 FEW_ROWS = 8
 #: vectors that go through an epilogue of long functions together
@@ -130,13 +131,14 @@ class Conv2dDirect(Template):
         points = (
             {
                 "pixels": tile.rows, "vectors": tile.columns, "rows": rows,
-                "by_channels": by_channels, "unroll": unroll,
+                "by_channels": by_channels, "unroll": unroll, "ahead": ask,
             }
             for tile in tiles(target, shape.columns, per_group)
             if tile.rows in widths and tile.columns in depths and tile.rows * tile.columns >= least
             for rows in few_cuts(shape.rows, default["rows"])
             for by_channels in (0, 1)
             for unroll in divisors(shape.ki, 1, 2, 4)
+            for ask in ((0, 1) if ahead.streams(shape, target) else (0,))
         )  # fmt: skip
         shared = (p for p in points if shares_well(_steps(shape, p), usual))
         return thinned(shared, [dict(default)])
@@ -150,18 +152,22 @@ class Conv2dDirect(Template):
         by_channels = weights > target.l2_bytes or (
             shape.n * shape.rows < FEW_ROWS and channel_groups > 1 and weights > inputs
         )
+        if not target.lane_fma:
+            # inputs that stay in L2 are read again rather than weights, if these are more
+            used = inputs // math.prod(max(1, a // k) for a, k in zip(shape.strides, shape.kernel))
+            by_channels |= weights > used and inputs <= target.l2_bytes
         if target.in_order and shape.flat and shape.rows > 1:
             by_channels = False
         # a block's input stays in L2 while all groups of channels read it
         least = ceil_div(2 * inputs, target.l2_bytes) if channel_groups > 1 else 1
-        _, rows = blocks_of(shape.rows, shape.n * (channel_groups if by_channels else 1), least)
+        # threads share groups of channels too, so that weights are read for few blocks
+        shared = by_channels or not target.lane_fma
+        _, rows = blocks_of(shape.rows, shape.n * (channel_groups if shared else 1), least)
+        ask = channel_groups > 1 and ahead.streams(shape, target)
         return {
-            "pixels": tile.rows,
-            "vectors": tile.columns,
-            "rows": rows,
-            "by_channels": int(by_channels),
-            "unroll": 1,
-        }
+            "pixels": tile.rows, "vectors": tile.columns, "rows": rows,
+            "by_channels": int(by_channels), "unroll": 1, "ahead": int(ask),
+        }  # fmt: skip
 
     def estimate(self, group: Group, target: Target, config: Config) -> float:
         """The register tile's cycles over all rows, and what the block's memory adds."""
@@ -223,8 +229,9 @@ class DirectWriter:
         self.x, self.w, *self.bias = call.operands
         self.dtype = call.output.type.dtype
         self.runs = self._columns()
+        self.in_row = sum(run.count for run in self.runs)
         #: whether threads share the tiles of a row
-        self.shared = shape.n * shape.rows == 1 and sum(run.count for run in self.runs) > 1
+        self.shared = shape.n * shape.rows == 1 and self.in_row > 1
 
     def write(self) -> Any:
         """A step is a group of channels in a block of rows; in a single row, of one tile."""
@@ -233,7 +240,7 @@ class DirectWriter:
         runs = pieces(s.out_blocks // s.groups, self.config["vectors"])
         per_group = sum(count for _, _, count in runs)
         channels = s.groups * per_group
-        tiles = sum(run.count for run in self.runs) if self.shared else 1
+        tiles = self.in_row if self.shared else 1
         with self.code.parallel(blocks * channels * tiles) as p:
             if self.config["by_channels"]:
                 inside, channel = p % (blocks * tiles), p // (blocks * tiles)
@@ -271,21 +278,32 @@ class DirectWriter:
         """``vectors`` blocks of channels of some rows (first, number): all tiles, or one."""
         (n, g, channel), (first, count) = where, rows
         with self.code.loop(count, "row") as r:
-            for run, t in self._each_tile(tile):
-                TileWriter(self, run, n, g, channel, vectors, first + r, run.start + t * run.width)
+            for run, before, t in self._each_tile(tile):
+                among = first + r if self.config.get("by_channels") else r
+                share = self._share(channel, vectors, among * self.in_row + before + t)
+                corner = first + r, run.start + t * run.width
+                TileWriter(self, run, n, g, channel, vectors, corner, share)
 
-    def _each_tile(self, tile: Any) -> Iterator[tuple[_Columns, Any]]:
-        """Within the loop over the tiles of each run, or where the step's own tile is in it."""
+    def _each_tile(self, tile: Any) -> Iterator[tuple[_Columns, int, Any]]:
+        """Each run, the tiles before it, and the tile in it: all in a loop, or the step's own."""
         before = 0
         for run in self.runs:
             if tile is not None:
                 inside = tirx.And(tile >= before, tile < before + run.count)
                 with self.code.when(inside):
-                    yield run, tile - before
+                    yield run, before, tile - before
             else:
                 with self.code.loop(run.count, "tile") as t:
-                    yield run, t
+                    yield run, before, t
             before += run.count
+
+    def _share(self, channel: Any, vectors: int, number: Any) -> ahead.Share | None:
+        """What tile ``number`` of a group of channels asks for of the next group's weights."""
+        s, config = self.shape, self.config
+        if not config.get("ahead"):
+            return None
+        rows = s.rows if config["by_channels"] else min(config["rows"], s.rows)
+        return ahead.share(self.code, s, channel, vectors, self.in_row * rows, number)
 
     def _columns(self) -> list[_Columns]:
         """The tiles of a row, alike neighbours together."""
@@ -314,14 +332,15 @@ class TileWriter:
 
     def __init__(
         self, writer: DirectWriter, run: _Columns, n: Any, g: Any, channel: Any, vectors: int,
-        row: Any, start: Any,
+        corner: tuple[Any, Any], share: ahead.Share | None,
     ) -> None:  # fmt: skip
         self.writer, self.code, self.graph = writer, writer.code, writer.graph
         self.shape, self.run, self.vectors = writer.shape, run, vectors
         self.operands = writer.anchor.operands
         index = self.code.index
         self.n, self.g, self.channel = index(n), index(g), index(channel)
-        self.row, self.start = index(row), index(start)
+        self.row, self.start = map(index, corner)
+        self.share = share
         self.acc = self.code.registers(run.width * vectors, self.shape.lanes, dtype=writer.dtype)
         scheduled = inorder.tile_of(self, writer.target)
         if scheduled is None:
@@ -360,9 +379,11 @@ class TileWriter:
             self._kernel_rows(s.chunks // per_block * per_block, s.chunks % per_block)
 
     def _kernel_rows(self, chunk: Any, count: int) -> None:
-        s, rolled = self.shape, self.writer.target.lane_fma
+        s, lanes = self.shape, self.writer.target.lane_fma
         first, size = (0, 1) if s.flat else inside_rows(s, self.row)
-        if rolled and s.block == 1 and (starts := planes.vectors_of_row(self)):
+        # what they load of few channels LLVM would hold, and spill sums
+        rolled = lanes or s.ki < s.lanes
+        if lanes and s.block == 1 and (starts := planes.vectors_of_row(self)):
             with self.code.loop(size, "r", start=first, rolled=True) as r:
                 planes.kernel_row(self, chunk, r, starts)
             return
@@ -370,7 +391,7 @@ class TileWriter:
             self.code.loop(size, "r", start=first, rolled=rolled) as r,
             self.code.loop(s.kernel[1], "s", rolled=rolled) as k,
         ):
-            if rolled and count * s.ki == s.lanes:
+            if lanes and count * s.ki == s.lanes:
                 self._lanes(chunk, r, k)
             else:
                 self._channels(chunk, count, r, k)
@@ -379,6 +400,7 @@ class TileWriter:
         """The channels of ``count`` chunks; weights of a pointwise kernel lie in one row."""
         s = self.shape
         unroll = self.writer.config["unroll"]
+        ahead.fetch(self, chunk, r, k)
         if s.kernel == (1, 1) or s.ki == s.block:
             with self.code.loop(count * s.ki // unroll, "k") as i:
                 for u in range(unroll):

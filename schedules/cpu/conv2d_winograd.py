@@ -32,6 +32,8 @@ from .register_tile import Tile, multiply_add
 from .winograd_model import LINE, Shape, candidates, cycles, default, shape_of
 from .winograd_transform import Lines, Vector, transform_input, transform_output
 
+#: tiles that are transformed before what is asked for is written
+LEAD = 2
 #: bytes of a number
 _FLOAT = 4
 
@@ -128,12 +130,16 @@ class _Writer:
                 return
             with code.loop(s.edge, "r", rolled=self.rolled) as r:
                 self._row(lines, n, cb, code.index(top + r - s.pads[0]), left, r)
+            place = code.index((cb * self.most + t) * s.block)
             with code.loop(s.edge, "j", rolled=self.rolled) as j:
                 column = [self._squared(lines, i, j) for i in range(s.edge)]
                 for i, value in enumerate(transform_input(lines, s.m, column)):
+                    at = i * s.edge + j
+                    if self.config["ahead"]:
+                        # weights that passed through L2 have driven out what is written here
+                        code.prefetch(self.inputs, (at, place + LEAD * s.block), level=1)
                     with code.vector(s.block) as v:
-                        place = (cb * self.most + t) * s.block + v
-                        code.store(self.inputs, (i * s.edge + j, place), value(v))
+                        code.store(self.inputs, (at, place + v), value(v))
 
     def _scheduled_input(self, lines: Lines, corner: tuple[Any, ...], t: Any) -> None:
         """A tile by assembly; one that reaches outside is copied first, with zeros there."""

@@ -18,6 +18,8 @@ from .inorder import tile as inorder
 
 #: loads that a load really costs, as lines that come from L2 need the same port
 FILLS = 1.3
+#: bytes of a cache line, and cycles in which one comes from L2 while others are on their way
+LINE, LINE_CYCLES = 64, 3.0
 #: more vectors than this only lengthen the code
 MOST_COLUMNS = 8
 
@@ -75,16 +77,19 @@ def cycles(
     ``scalars`` are the numbers that all rows read, if some read the same.
     """
     total, variants = 0.0, 0
-    # vectors that do not stay in L1 from tile to tile come from L2, at a vector a cycle at best
-    panel = target.vector_bytes * tile.columns * steps
-    fetched = 0.7 * tile.columns if panel > target.l1_bytes // 2 else 0.0
+    # vectors that do not stay in L1 from tile to tile come from L2
+    far = target.vector_bytes * tile.columns * steps > target.l1_bytes // 2
+    far = far and not inorder.speaks(target)  # whose loads are far enough ahead
+    lines = target.vector_bytes >= LINE
+    fetched = 0.7 * tile.columns if far and not lines else 0.0
     wide = target.element_bytes * (scalars or rows * steps) > target.l1_bytes // 2
-    if inorder.speaks(target):
-        fetched = 0.0  # loads are far enough ahead
     for _, width, count in pieces(columns, tile.columns):
         for _, height, times in pieces(rows, tile.rows):
             stored = 2 * width * height + (60 if inorder.speaks(target) else 20)
             step = step_cycles(Tile(height, width), target) + fetched
+            if far and lines:
+                # whole lines are asked for early enough: only their number counts
+                step = max(step, LINE_CYCLES * (width + height / target.lanes))
             if target.lane_fma and not inorder.speaks(target):
                 # of equal tiles the one with fewer loads
                 step += 0.002 * (height / target.lanes + width)

@@ -99,6 +99,10 @@ FOLLOWED = 0.8
 NEAR, FIRST_LINES = 2048, 8
 #: cycles of a line of weights that is late, with several under way at once
 LATE = 60.0
+#: what reading weights again weighs where a vector is a line, and little else is done meanwhile
+AGAIN = 3
+#: what it weighs that so many threads are idle for as long as they work
+IDLE = {2: 0.2, 4: 0.1, 8: 0.05}
 #: cycles until L2 has taken a line of a transformed tile
 WRITTEN = 8.0
 #: cycles that a core which issues in order waits for such a line from L2, or from beyond
@@ -222,7 +226,7 @@ def _memory(s: Shape, target: Target, config: Config) -> float:
     # weights that stay in L2 from step to step beside the transformed tiles are read once
     repeated = weights // groups if config["by_channels"] else weights
     again = steps - 1 if repeated + inputs + products > target.l2_bytes // 2 else 0
-    moved = weights * again
+    moved = weights * again * (AGAIN if target.vector_bytes >= LINE else 1)
     if config["by_channels"]:
         moved += image * (groups - 1) * (image > target.l2_bytes)
     if inputs + products > target.l2_bytes:
@@ -280,13 +284,13 @@ def candidates(s: Shape, target: Target) -> Iterator[Config]:
 
 @lru_cache(maxsize=256)
 def default(s: Shape, target: Target) -> Config:
-    """The best for one thread among those that keep 2, 4 and 8 threads busy."""
+    """The best for one thread among those that keep as many threads busy as there may be."""
 
     def score(config: Config) -> float:
         groups = s.out_blocks // config["blocks"] if config["by_channels"] else 1
         steps = ceil_div(s.tiles, config["tiles"]) * groups
-        idle = (ceil_div(steps, t) * t / steps - 1 for t in (2, 4, 8))
-        waste = sum(weight * i for weight, i in zip((0.2, 0.1, 0.05), idle))
+        weights = {t: weight for t, weight in IDLE.items() if t <= 2 * target.cores}
+        waste = sum(w * (ceil_div(steps, t) * t / steps - 1) for t, w in weights.items())
         return cycles(s, target, config) * (1 + waste)
 
     return min(candidates(s, target), key=score)
