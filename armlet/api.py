@@ -18,7 +18,7 @@ from armlet.compare import HALF_TOLERANCE, TOLERANCE, absolute, allowances
 from armlet.compiler.build import Build, Progress, build, require_static
 from armlet.compiler.dump import Dump
 from armlet.compiler.ir import Module
-from armlet.compiler.link import selftest
+from armlet.compiler.link import formats, selftest
 from armlet.compiler.link.linker import link
 from armlet.compiler.ranges import Half
 from armlet.compiler.records import Records, user_file
@@ -26,12 +26,20 @@ from armlet.compiler.tune.measure import Meter
 from armlet.compiler.tune.ranker import require_xgboost
 from armlet.compiler.tune.tasks import tasks_of
 from armlet.compiler.tune.tuner import Budget, Job, Tuner, Update
+from armlet.compiler.versions import single_versions, trimmed
 from armlet.emulated import EmulatedModel
-from armlet.errors import InputError, ModelShapeError, OutputError, SettingError, TargetError
+from armlet.errors import (
+    InputError,
+    ModelShapeError,
+    OutputError,
+    SettingError,
+    SizeError,
+    TargetError,
+)
 from armlet.frontends import Problem, Report, Shapes
 from armlet.manifest import manifest
 from armlet.reference import Arrays, reference_of
-from armlet.targets import Target, cpu_flags, is_native
+from armlet.targets import Target, cpu_flags, is_native, versions_of
 from armlet.targets import target as target_of
 from armlet.verify import Model, verify
 
@@ -98,6 +106,8 @@ def compile(
     records: Records | None = None,
     precision: str = "fp32",
     check_range: bool = False,
+    multiversion: bool = False,
+    max_bytes: int | None = None,
     name: str = "",
 ) -> Model:
     """Compiles a model and runs it against its source before returning it.
@@ -108,11 +118,14 @@ def compile(
     those shipped and the user's own if they are not given. With ``precision`` "fp16" layers are
     computed in float16, but for those that leave its range on the sample inputs, which are a
     ``RangeError`` with ``check_range``; where the target has no such arithmetic, weights are
-    stored in float16. ``name`` is the file name that the artifact will have, by which Android
-    looks for it: libMODEL.so unless given. Raises what ``load`` raises, ``InputError``,
-    ``TargetError``, ``ToolchainError``, and ``VerificationError`` naming the culprit when the
-    answers differ. What is compiled for another kind of machine is run by an emulator;
-    ``not_run`` of the result says why, where there is none.
+    stored in float16. With ``multiversion`` the artifact runs on every processor of the
+    target's family, with versions of its kernels for better ones; of these what saves least is
+    left out for ``max_bytes``, the most that the artifact may take (``SizeError`` if it
+    cannot). ``name`` is the file name that the artifact will have, by which Android looks for
+    it: libMODEL.so unless given. Raises what ``load`` raises, ``InputError``, ``TargetError``,
+    ``ToolchainError``, and ``VerificationError`` naming the culprit when the answers differ.
+    What is compiled for another kind of machine is run by an emulator; ``not_run`` of the
+    result says why, where there is none.
     """
     progress = debug.stages(progress)
     chosen = target if isinstance(target, Target) else target_of(target)
@@ -120,14 +133,17 @@ def compile(
     require_static(module)
     _check_data(module, data or {})
     half = _half(module, precision, check_range, data or {})
-    if half and not chosen.half_storage:
+    better = versions_of(chosen) if multiversion else []
+    if half and not (better or [chosen])[-1].half_storage:
         raise TargetError(
             f"{chosen} neither calculates in float16 nor converts it", way_out="use precision fp32"
         )
-    made = build(module, chosen, progress, Dump(Path(dump)) if dump else None, records, half)
+    made = build(
+        module, chosen, progress, Dump(Path(dump)) if dump else None, records, half, better
+    )
     if tolerance is None:
         tolerance = HALF_TOLERANCE if half else TOLERANCE
-    return finish(made, data, tolerance, progress, name)
+    return finish(made, data, tolerance, progress, name, max_bytes)
 
 
 def _half(
@@ -182,6 +198,7 @@ def finish(
     tolerance: float = TOLERANCE,
     progress: Progress = _quiet,
     name: str = "",
+    max_bytes: int | None = None,
 ) -> Model:
     """Links what ``build`` made, opens it and compares it with its source."""
     progress("reference", 0, 1)
@@ -194,11 +211,35 @@ def finish(
     expected = None if data else selftest.expect([*right.values()], absolute(allowed, right))
     progress("link", 0, 1)
     opened = linked(made, expected, reference.name, name)
+    while max_bytes is not None and (surplus := opened.path.stat().st_size - max_bytes) > 0:
+        made = _smaller(made, surplus, max_bytes)
+        opened = linked(made, expected, reference.name, name)
     progress("verify", 0, 1)
     if not opened.not_run:
+        for single in filter(_runs_here, single_versions(made)):
+            verify(single, linked(single), feeds, right, reference, allowed)
         opened.differences = tuple(verify(made, opened, feeds, right, reference, allowed))
     progress("verify", 1, 1)
     return opened
+
+
+def _runs_here(made: Build) -> bool:
+    """Whether its target's code does, or an emulator runs it."""
+    return not is_native(made.target) or cpu_flags().issuperset(made.target.features)
+
+
+def _smaller(made: Build, surplus: int, limit: int) -> Build:
+    plan = trimmed(made.plan, surplus)
+    if plan.versions == made.plan.versions:
+        sizes = [(formats.of_file(k.object).code_bytes(k.object), k.template) for k in plan.kernels]
+        largest = ", ".join(f"{name} {size}" for size, name in sorted(sizes, reverse=True)[:3])
+        raise SizeError(
+            f"the artifact takes {surplus} bytes more than the {limit} that it may: weights "
+            f"{plan.constant_bytes}, kernels {sum(size for size, _ in sizes)} (the "
+            f"largest: {largest})",
+            way_out="allow more, or compile a smaller model or in precision fp16",
+        )
+    return dataclasses.replace(made, plan=plan)
 
 
 def linked(

@@ -75,6 +75,12 @@ class OutputError(ArmletError):
     id = "AL401"
 
 
+class SizeError(ArmletError):
+    """The artifact would be larger than it may."""
+
+    id = "AL402"
+
+
 class ArtifactError(ArmletError):
     """The file is not an armlet artifact, or of a format that this version cannot open."""
 

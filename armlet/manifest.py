@@ -42,6 +42,17 @@ def manifest(made: Build, verified_by: str) -> dict[str, Any]:
             }
             for k in plan.kernels
         ],
+        "versions": [
+            {
+                "kernel": v.kernel,
+                "target": v.target,
+                "features": list(v.features),
+                "template": v.better.template,
+                "code_bytes": formats.of_file(v.better.object).code_bytes(v.better.object),
+                "gain": round(v.gain, 4),
+            }
+            for v in plan.versions
+        ],
         "tasks": len(plan.tasks),
         "task_columns": list(TASK_COLUMNS),
         "task_rows": [

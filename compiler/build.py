@@ -6,7 +6,7 @@ and uses ``stages`` to find the pass that changed the meaning.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from armlet import debug
@@ -29,6 +29,7 @@ from armlet.compiler.plan.verifier import verify_plan
 from armlet.compiler.ranges import Half, out_of_range
 from armlet.compiler.records import Records
 from armlet.compiler.select.layout import select
+from armlet.compiler.versions import with_versions
 from armlet.errors import ModelShapeError, RangeError
 from armlet.targets import Target
 
@@ -55,6 +56,8 @@ class Build:
     items: tuple[Group | Call, ...]
     plan: Plan = field(repr=False)
     precision: str = "fp32"
+    #: targets that kernels have versions for, the best one last
+    better: tuple[Target, ...] = ()
 
     @property
     def function(self) -> Function:
@@ -144,20 +147,29 @@ def build(
     dump: Dump | None = None,
     records: Records | None = None,
     half: Half | None = None,
+    better: Sequence[Target] = (),
 ) -> Build:
-    """``records`` are those of the target unless they are given."""
+    """``records`` are those of the target unless they are given.
+
+    Kernels get versions for ``better`` targets, the last of which decides on layouts.
+    """
     records = Records.of(target) if records is None else records
-    stages = prepare(module, target, progress, dump, records, half)
+    best = better[-1] if better else target
+    stages = prepare(module, best, progress, dump, records, half)
     function = stages[-1][1]
-    items = chain(fuse(function), function, target)
+    items = chain(fuse(function), function, best)
     groups = [item for item in items if isinstance(item, Group)]
-    kernels = lower(
-        groups, target, lambda done, total, layer: progress("kernels", done, total), records=records
-    )
+
+    def lowered(done: int, total: int, layer: str) -> None:
+        progress("kernels", done, total)
+
+    kernels = lower(groups, target, lowered, records=records)
     made = plan(function, module.outputs, items, dict(zip(groups, kernels, strict=True)))
     debug.show(2, lambda: groups_text(groups, made))
     if dump:
         dump.plan(groups, made)
     verify_plan(made, function, items)
+    if better:
+        made = with_versions(made, groups, target, better, lowered)
     precision = "fp16" if half else "fp32"
-    return Build(module, target, tuple(stages), tuple(items), made, precision)
+    return Build(module, target, tuple(stages), tuple(items), made, precision, tuple(better))

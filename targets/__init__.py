@@ -5,7 +5,7 @@ from .devices import DEVICES, Device
 from .extensions import EXTENSIONS
 from .families import FAMILIES
 from .host import cores, cpu_flags, is_native
-from .named import NAMED, cores_of, of_fingerprint, target
+from .named import NAMED, cores_of, of_fingerprint, target, versions_of
 from .target import Target
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "is_native",
     "of_fingerprint",
     "target",
+    "versions_of",
 ]

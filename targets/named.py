@@ -34,6 +34,29 @@ NAMED: dict[str, Target] = {
 }
 
 
+#: what an artifact of several versions has code for beside its architecture's baseline
+_VERSIONS = {
+    "x86_64": ("-v3", "-v4"),
+    "arm64": ("+dotprod+fp16", "+dotprod+fp16+i8mm"),
+    "armv7": ("+vfpv4", "+vfpv4+dotprod+fp16"),
+    "riscv64": ("+zvl256b",),
+}
+
+
+def versions_of(family: Target) -> list[Target]:
+    """Better processors that a family's artifact may meet, the best one last.
+
+    ``TargetError`` for what is no whole family: a core or a device is one processor.
+    """
+    endings = _VERSIONS.get(family.architecture, ())
+    if family.name not in FAMILIES or not endings:
+        raise TargetError(
+            f"{family} is one kind of processor, which needs one version of its kernels",
+            way_out=f"use a family: {', '.join(n for n in FAMILIES)}",
+        )
+    return [target(family.name + ending) for ending in endings]
+
+
 def of_fingerprint(fingerprint: str) -> Target | None:
     """The target that a tuning record speaks of, if there still is such a one."""
     l1, l2 = (re.search(rf"{level}=(\d+)K", fingerprint) for level in ("l1", "l2"))

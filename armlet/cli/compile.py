@@ -18,6 +18,7 @@ from .options import (
     Precision,
     Shapes,
     Target,
+    bytes_of,
     check_tolerance,
     named,
     read_arrays,
@@ -38,6 +39,20 @@ def compile(
     data: Data = None,
     precision: Precision = "fp32",
     check_range: CheckRange = False,
+    multiversion: Annotated[
+        bool,
+        typer.Option(
+            "--multiversion",
+            help="Run on every processor of a family, with versions of kernels for better ones.",
+        ),
+    ] = False,
+    max_so: Annotated[
+        str,
+        typer.Option(
+            metavar="BYTES",
+            help="The most that the artifact may take, such as 900k: versions are left out to fit.",
+        ),
+    ] = "",
     tolerance: HalfTolerance = None,
     dump_passes: DumpPasses = None,
     json: Json = False,
@@ -47,6 +62,7 @@ def compile(
 
     shapes = shapes_of(shape)
     tolerance = None if tolerance is None else check_tolerance(tolerance)
+    limit = bytes_of("--max-so", max_so) if max_so else None
     arrays = read_arrays(data) if data else None
     check_writable(output)
 
@@ -59,7 +75,8 @@ def compile(
         samples = named(arrays, inputs, data) if data and arrays is not None else None
         made = api.compile(
             module, target, data=samples, tolerance=tolerance, progress=progress,
-            dump=dump_passes, precision=precision, check_range=check_range, name=output.name,
+            dump=dump_passes, precision=precision, check_range=check_range,
+            multiversion=multiversion, max_bytes=limit, name=output.name,
         )  # fmt: skip
         made.save(output)
     found = summary(made, output, time.perf_counter() - begun)
@@ -84,6 +101,11 @@ def summary(model: Model, output: Path, seconds: float) -> dict[str, Any]:
         "code_bytes": total - manifest["constant_bytes"],
         "arena_bytes": manifest["arena_bytes"],
         "kernels": len(manifest["kernels"]),
+        "kernel_bytes": sum(k["code_bytes"] for k in manifest["kernels"]),
+        "versions": [
+            {key: v[key] for key in ("target", "kernel", "template", "code_bytes", "gain")}
+            for v in manifest["versions"]
+        ],
         "tasks": manifest["tasks"],
         "macs": manifest["macs"],
         "verified_by": manifest["verified_by"],
@@ -104,6 +126,7 @@ def _print(found: dict[str, Any]) -> None:
             ("arena", show.size(found["arena_bytes"])),
             ("kernels", f"{found['kernels']} for {found['tasks']} tasks"),
             ("MACs", show.number(found["macs"])),
+            *_versions(found["versions"]),
         ]
     )
     for layer in found["float32_layers"]:
@@ -115,3 +138,14 @@ def _print(found: dict[str, Any]) -> None:
             f"output {output['name']}: largest error {output['absolute_error']:.3g}, "
             f"{output['relative_error']:.2g} of the range, against {found['verified_by']}"
         )
+
+
+def _versions(versions: list[dict[str, Any]]) -> list[tuple[str, object]]:
+    """A line for each better target that kernels have versions for."""
+    rows: list[tuple[str, object]] = []
+    for name in dict.fromkeys(v["target"] for v in versions):
+        mine = [v for v in versions if v["target"] == name]
+        size, gain = (sum(v[key] for v in mine) for key in ("code_bytes", "gain"))
+        text = f"{len(mine)} kernels, {show.size(size)}, to save {gain:.0%} of the time there"
+        rows.append((f"for {name}", text))
+    return rows

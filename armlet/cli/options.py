@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -125,6 +126,14 @@ def check_tolerance(tolerance: float) -> float:
             f"--tolerance {tolerance} is not possible", way_out="a small number such as 1e-4"
         )
     return tolerance
+
+
+def bytes_of(option: str, text: str) -> int:
+    """``"900k"`` -> 900 * 1024."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmMgG]?)(?:i?[bB])?", text)
+    if not found:
+        raise SettingError(f"{option} {text!r} is no size", way_out=f"for example {option} 900k")
+    return int(float(found[1]) * 1024 ** " kmg".index(found[2].lower() or " "))
 
 
 def counts_of(option: str, text: str) -> list[int]:

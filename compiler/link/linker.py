@@ -87,7 +87,7 @@ def _compile_tables(
 def _objects(plan: Plan, folder: Path) -> list[str]:
     """The names of the model's own objects in ``folder``."""
     objects = ["tables.o"]
-    for i, kernel in enumerate(plan.kernels):
+    for i, kernel in enumerate(plan.code):
         objects.append(f"kernel-{i}.o")
         (folder / objects[-1]).write_bytes(kernel.object)
     return objects

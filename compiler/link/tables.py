@@ -79,6 +79,7 @@ class _Writer:
         self.string_at: dict[str, int] = {}
         self.extents: list[int] = []
         self.locations: list[str] = []
+        self.features: list[str] = []
 
     def text(self, text: str) -> int:
         if text not in self.string_at:
@@ -107,11 +108,12 @@ class _Writer:
     def pointers(self) -> list[int]:
         """How many pointers each kernel takes."""
         counts = {task.kernel: len(task.arguments) for task in self.plan.tasks}
-        return [counts.get(i, 0) for i in range(len(self.plan.kernels))]
+        own = [counts.get(i, 0) for i in range(len(self.plan.kernels))]
+        return [*own, *(own[v.kernel] for v in self.plan.versions)]
 
     def kernels(self) -> str:
         calls, rows = [], []
-        for i, (kernel, count) in enumerate(zip(self.plan.kernels, self.pointers())):
+        for i, (kernel, count) in enumerate(zip(self.plan.code, self.pointers())):
             types, values = "void *, " * count, "".join(f"p[{n}], " for n in range(count))
             calls += [
                 f"void {kernel.symbol}({types}int32_t, int32_t, void *);",
@@ -123,6 +125,15 @@ class _Writer:
             name = self.text(kernel.template)
             rows.append(f"{{call_{i}, {name}, {count}, {kernel.extent}, {kernel.ways}}}")
         return "\n".join([*calls, _array("kernel_entry", "kernels", rows)])
+
+    def versions(self) -> str:
+        """The table of versions; the features that they need follow the model's own."""
+        rows = []
+        for i, version in enumerate(self.plan.versions, start=len(self.plan.kernels)):
+            place, count = len(self.features), len(version.features)
+            rows.append(f"{{{version.kernel}, {i}, {place}, {count}}}")
+            self.features += version.features
+        return _array("version_entry", "versions", rows or ["{0}"])
 
     def tasks(self) -> str:
         rows = []
@@ -153,6 +164,7 @@ class _Writer:
         selftest: SelfTest | None,
         constants: str,
     ) -> str:
+        self.features += features
         document = json.dumps(manifest, separators=(",", ":"), ensure_ascii=False).encode()
         parts = [
             '#include "tables.h"',
@@ -161,8 +173,9 @@ class _Writer:
             self.tensors("inputs", self.plan.inputs),
             self.tensors("outputs", self.plan.outputs),
             self.kernels(),
+            self.versions(),
             self.tasks(),
-            _array("uint32_t", "features", map(self.text, features)),
+            _array("uint32_t", "features", map(self.text, self.features)),
             _array("location_entry", "locations", self.locations),
             _array("int64_t", "extents", self.extents),
             self.selftest(selftest),
@@ -174,15 +187,17 @@ class _Writer:
 
     def model(self, feature_count: int, manifest_size: int, selftest: SelfTest | None) -> str:
         plan = self.plan
-        scratch = max((_padded(k.scratch) for k in plan.kernels), default=0)
+        scratch = max((_padded(k.scratch) for k in plan.code), default=0)
         fields: dict[str, object] = {
             "format": FORMAT,
             "input_count": len(plan.inputs),
             "output_count": len(plan.outputs),
             "task_count": len(plan.tasks),
-            "ways": max((k.ways for k in plan.kernels), default=1),
+            "ways": max((k.ways for k in plan.code), default=1),
             "most_pointers": max(self.pointers(), default=0),
             "feature_count": feature_count,
+            "kernel_count": len(plan.kernels),
+            "version_count": len(plan.versions),
             "arena_bytes": _padded(plan.arena_bytes),
             "scratch_bytes": scratch,
             "constants": "armlet_constants",
@@ -190,7 +205,7 @@ class _Writer:
             "selftest_seed": selftest.seed if selftest else 0,
             "selftest": "selftest" if selftest else 0,
         }
-        arrays = "inputs outputs kernels tasks locations extents strings features manifest"
+        arrays = "inputs outputs kernels versions tasks locations extents strings features manifest"
         fields |= {name: name for name in [*arrays.split(), "selftest_values"]}
         rows = "\n".join(f"    .{name} = {value}," for name, value in fields.items())
         return f"const model_tables armlet_model = {{\n{rows}\n}};"

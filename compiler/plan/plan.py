@@ -53,6 +53,20 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Version:
+    """A kernel that takes another's place on a better processor."""
+
+    #: in the plan's kernels
+    kernel: int
+    better: Kernel
+    #: the target that it is for, and what its processors have besides
+    target: str
+    features: tuple[str, ...]
+    #: share of the model's time that it is expected to save there
+    gain: float
+
+
+@dataclass(frozen=True)
 class Plan:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -66,3 +80,10 @@ class Plan:
     constant_bytes: int
     #: bytes of the arena that matter during each task
     live_bytes: tuple[int, ...] = ()
+    #: of several versions of a kernel the last that a processor can run is used
+    versions: tuple[Version, ...] = ()
+
+    @property
+    def code(self) -> tuple[Kernel, ...]:
+        """Every kernel of the artifact: the plan's own, then the versions'."""
+        return (*self.kernels, *(v.better for v in self.versions))

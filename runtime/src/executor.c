@@ -7,7 +7,7 @@ static void *address(const armlet_instance *m, const location_entry *l) {
 }
 
 static void prepare(armlet_instance *m, const task_entry *task) {
-    const kernel_entry *kernel = &armlet_model.kernels[task->kernel];
+    const kernel_entry *kernel = m->kernels[task->kernel];
     const location_entry *arguments = &armlet_model.locations[task->arguments];
     m->kernel = kernel;
     for (uint32_t i = 0; i < kernel->pointers; i++) m->pointers[i] = address(m, &arguments[i]);

@@ -13,7 +13,7 @@ armlet_status armlet_set_profiling(armlet_instance *m, int32_t on) {
 armlet_status armlet_profile(const armlet_instance *m, int32_t task, armlet_profile_entry *entry) {
     if (!m || task < 0 || task >= armlet_model.task_count) return ARMLET_ERROR_ARGUMENT;
     const task_entry *t = &armlet_model.tasks[task];
-    const kernel_entry *kernel = &armlet_model.kernels[t->kernel];
+    const kernel_entry *kernel = m->kernels[t->kernel];
     armlet_profile_entry found = {
         .value = text_of(t->value.name),
         .source = text_of(t->value.source),

@@ -60,6 +60,18 @@ static armlet_status check_cpu(const armlet_options *o) {
                   missing);
 }
 
+static void choose_versions(armlet_instance *m) {
+    const model_tables *t = &armlet_model;
+    for (uint32_t i = 0; i < t->kernel_count; i++) m->kernels[i] = &t->kernels[i];
+    for (uint32_t i = 0; i < t->version_count; i++) {
+        const version_entry *v = &t->versions[i];
+        bool able = true;
+        for (uint32_t f = 0; f < v->feature_count && able; f++)
+            able = cpu_has(text_of(t->features[v->first_feature + f]));
+        if (able) m->kernels[v->kernel] = &t->kernels[v->better];
+    }
+}
+
 /* Address space for everything that a run writes; pages that no run touches cost nothing. */
 static armlet_status take_memory(armlet_instance *m) {
     const model_tables *t = &armlet_model;
@@ -75,7 +87,9 @@ static armlet_status take_memory(armlet_instance *m) {
     m->pointers = calloc((size_t)t->most_pointers + 1, sizeof *m->pointers);
     m->own_outputs = calloc((size_t)t->output_count + 1, sizeof *m->own_outputs);
     m->tallies = calloc((size_t)t->task_count + 1, sizeof *m->tallies);
-    if (!m->bases || !m->pointers || !m->own_outputs || !m->tallies) return ARMLET_ERROR_MEMORY;
+    m->kernels = calloc((size_t)t->kernel_count + 1, sizeof *m->kernels);
+    if (!m->bases || !m->pointers || !m->own_outputs || !m->tallies || !m->kernels)
+        return ARMLET_ERROR_MEMORY;
     m->bases[BASE_ARENA] = m->memory;
     m->bases[BASE_CONSTANTS] = (unsigned char *)(uintptr_t)t->constants;
     unsigned char *free_place = m->memory + work;
@@ -106,6 +120,7 @@ static armlet_status build(armlet_instance *m, const armlet_options *o) {
     int32_t wanted = o->threads ? o->threads : o->cpu_count ? (int32_t)o->cpu_count : usable;
     m->threads = wanted < armlet_model.ways ? wanted : armlet_model.ways;
     armlet_status status = take_memory(m);
+    if (status == ARMLET_OK) choose_versions(m);
     if (status == ARMLET_OK) status = start_threads(m, o, usable);
     if (status == ARMLET_ERROR_MEMORY) refuse(o, status, "out of memory");
     return status;
@@ -134,6 +149,7 @@ armlet_status armlet_create(const armlet_options *options, armlet_instance **ins
 void armlet_destroy(armlet_instance *m) {
     if (!m) return;
     pool_destroy(m->pool);
+    free(m->kernels);
     free(m->tallies);
     free(m->own_outputs);
     free(m->pointers);

@@ -21,6 +21,8 @@ struct armlet_instance {
     pool *pool;
     /* The call that the threads are working on. */
     const kernel_entry *kernel;
+    /* Of each kernel the version that suits this processor. */
+    const kernel_entry **kernels;
     void **pointers;
     int32_t threads;
     bool profiling;

@@ -40,6 +40,13 @@ typedef struct {
     int32_t ways;   /* threads that the work is worth, 1 .. extent */
 } kernel_entry;
 
+/* Where the processor has the features, `better` takes the place of `kernel`. Of several versions
+ * of a kernel the last one that can run does. */
+typedef struct {
+    uint32_t kernel, better;
+    uint32_t first_feature, feature_count; /* in features */
+} version_entry;
+
 typedef struct {
     uint32_t kernel;
     uint32_t arguments; /* in locations; the last one is the value's */
@@ -59,10 +66,12 @@ typedef struct {
     int32_t input_count, output_count, task_count;
     int32_t ways;           /* the most that any kernel has, at least 1 */
     uint32_t most_pointers; /* that any kernel has */
-    uint32_t feature_count;
+    uint32_t feature_count; /* that the model needs: the first of features */
+    uint32_t kernel_count, version_count;
     uint64_t arena_bytes, scratch_bytes; /* multiples of a cache line; scratch is a thread's */
     const tensor_entry *inputs, *outputs;
     const kernel_entry *kernels;
+    const version_entry *versions;
     const task_entry *tasks;
     const location_entry *locations;
     const int64_t *extents;
