@@ -57,7 +57,8 @@ class Conv2dDepthwise(Template):
         assert call is not None
         w, code = window_of(call), graph.code
         writer = DepthwiseRows(graph, target, call, config)
-        bands = bands_of(w.out_height, config["rows"], BAND)
+        # a core that issues in order waits wherever a stream begins
+        bands = 1 if target.in_order else bands_of(w.out_height, config["rows"], BAND)
         with code.parallel(w.n * bands * w.planes) as p:
             n, index, cb = map(code.index, unravel(p, (w.n, bands, w.planes)))
             writer.write(n, cb, *band(code, index, bands, w.out_height))
