@@ -25,11 +25,11 @@ from armlet.targets import target
 HOST = target("linux-x86_64-v4")
 
 
-def convolution(channels: int = 32, size: int = 14, kernel: int = 3) -> Workload:
+def convolution(channels: int = 32, size: int = 14, kernel: int = 3, lanes: int = 16) -> Workload:
     builder = Builder(source=f"conv{channels}")
-    blocks, pads = channels // 16, (kernel // 2,) * 4
-    x = builder.param("x", TensorType((1, blocks, size, size, 16)))
-    w = builder.param("w", TensorType((blocks, blocks, kernel, kernel, 16, 16)))
+    blocks, pads = channels // lanes, (kernel // 2,) * 4
+    x = builder.param("x", TensorType((1, blocks, size, size, lanes)))
+    w = builder.param("w", TensorType((blocks, blocks, kernel, kernel, lanes, lanes)))
     op = OPERATORS["conv2d_blocked"](
         strides=(1, 1), pads=pads, dilations=(1, 1),
         in_channels=channels, out_channels=channels, group=1,

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,21 @@ def test_it_goes_on_where_it_was(tmp_path):
     _, second = tuned(path, [task(32)], trials=20)
     identities = [p.record.identity for p in (*first.measured, *second.measured)]
     assert len(set(identities)) == len(identities) == 40
+
+
+def test_modelled_seconds_are_not_taken_for_measured_ones(tmp_path):
+    path = tmp_path / "r"
+
+    class Modelled(FakeMeter):
+        modelled = "a simulator"
+
+        def times(self, points, **race):
+            return [(replace(r, modelled=self.modelled), t) for r, t in super().times(points)]
+
+    Tuner([task(32)], HOST, Modelled(), path).run(Budget(trials=16))
+    assert all(r.modelled for r in read(path))
+    (job,), meter = tuned(path, [task(32)], trials=8)
+    assert meter.measured[0].default and job.trials == 8
 
 
 def test_other_workloads_records_teach(tmp_path):
