@@ -24,7 +24,9 @@ setup(
         "armlet": ["*.c"],
         "armlet.compiler.link": ["*.toml"],
         "armlet.runtime": [
+            "LICENSE",
             "bindings/*/*",
+            "bindings/java/io/armlet/*.java",
             "bionic/*.h",
             "bionic/sys/*.h",
             "guest/*",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from armlet.errors import SettingError
 
 from . import show
 from .options import (
@@ -17,7 +20,6 @@ from .options import (
     Json,
     Precision,
     Shapes,
-    Target,
     bytes_of,
     check_tolerance,
     named,
@@ -26,7 +28,21 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from armlet.targets import Target
     from armlet.verify import Model
+
+Targets = Annotated[
+    str,
+    typer.Option(
+        "--target",
+        metavar="NAME,…",
+        help="What to compile for: 'host', or names (`armlet targets` lists them) and commas.",
+    ),
+]
+Package = Annotated[
+    str | None,
+    typer.Option(metavar="aar", help="Write an archive for Android projects, with Java classes."),
+]
 
 
 def compile(
@@ -34,7 +50,8 @@ def compile(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="M.so", help="Where to write the artifact.")
     ],
-    target: Target = "host",
+    target: Targets = "host",
+    package: Package = None,
     shape: Shapes = None,
     data: Data = None,
     precision: Precision = "fp32",
@@ -57,39 +74,71 @@ def compile(
     dump_passes: DumpPasses = None,
     json: Json = False,
 ) -> None:
-    """Compiles a model and compares its answers with the source's before writing it."""
-    from armlet.compiler.link.publish import check_writable
+    """Compiles a model and compares its answers with the source's before writing it.
 
+    The artifacts for several targets are called like the output, each in a folder beside it that
+    is called like the target. Nothing is written unless all are right.
+    """
     shapes = shapes_of(shape)
     tolerance = None if tolerance is None else check_tolerance(tolerance)
     limit = bytes_of("--max-so", max_so) if max_so else None
     arrays = read_arrays(data) if data else None
-    check_writable(output)
+    places = _places(target, output, package)
 
-    from armlet import api
+    from armlet import aar, api
 
-    begun = time.perf_counter()
+    models, found = {}, []
     with show.working(f"compiling {model.name}") as progress:
         module = api.load(model, shapes)
         inputs = [p.name for p in module.main.params]
         samples = named(arrays, inputs, data) if data and arrays is not None else None
-        made = api.compile(
-            module, target, data=samples, tolerance=tolerance, progress=progress,
-            dump=dump_passes, precision=precision, check_range=check_range,
-            multiversion=multiversion, max_bytes=limit, name=output.name,
-        )  # fmt: skip
-        made.save(output)
-    found = summary(made, output, time.perf_counter() - begun)
-    if json:
-        show.as_json(found)
+        for chosen, place in places.items():
+            begun = time.perf_counter()
+            dump = dump_passes / chosen.name if dump_passes and len(places) > 1 else dump_passes
+            made = models[chosen] = api.compile(
+                module, chosen, data=samples, tolerance=tolerance, progress=progress, dump=dump,
+                precision=precision, check_range=check_range, multiversion=multiversion,
+                max_bytes=limit, name=place.name,
+            )  # fmt: skip
+            found.append(summary(made, place, time.perf_counter() - begun))
+        if package:
+            classes = aar.write(models, output)
+        else:
+            _save(models, places)
+    if package:
+        _show_package(found, output, classes, json)
     else:
-        _print(found)
+        _show(found, json)
+
+
+def _places(text: str, output: Path, package: str | None) -> dict[Target, Path]:
+    """Each target's artifact, on disk or in the archive."""
+    from armlet import aar
+    from armlet.compiler.link.publish import check_writable
+    from armlet.targets import target
+
+    targets = dict.fromkeys(target(name) for name in text.split(","))
+    check_writable(output)
+    if package not in (None, "aar"):
+        raise SettingError(f"--package {package} is unknown", way_out="use --package aar")
+    if package:
+        return {t: Path("jni", aar.abi_of(t), aar.library_name(output)) for t in targets}
+    if len(targets) == 1:
+        return dict.fromkeys(targets, output)
+    return {t: output.parent / t.name / output.name for t in targets}
+
+
+def _save(models: Mapping[Target, Model], places: Mapping[Target, Path]) -> None:
+    for target, model in models.items():
+        if len(places) > 1:
+            places[target].parent.mkdir(exist_ok=True)
+        model.save(places[target])
 
 
 def summary(model: Model, output: Path, seconds: float) -> dict[str, Any]:
     """What there is to say of an artifact just made."""
     manifest = model.manifest
-    total = output.stat().st_size
+    total = model.path.stat().st_size
     return {
         "output": str(output),
         "target": manifest["target"],
@@ -115,6 +164,26 @@ def summary(model: Model, output: Path, seconds: float) -> dict[str, Any]:
             for d in model.differences
         ],
     }
+
+
+def _show(found: list[dict[str, Any]], json: bool) -> None:
+    if json:
+        show.as_json(found[0] if len(found) == 1 else {"artifacts": found})
+        return
+    for one in found:
+        _print(one)
+
+
+def _show_package(found: list[dict[str, Any]], output: Path, classes: bool, json: bool) -> None:
+    total = output.stat().st_size
+    if json:
+        facts = {"output": str(output), "bytes": total, "classes": classes}
+        show.as_json({**facts, "artifacts": found})
+        return
+    _show(found, json)
+    print(f"archived in {output}, {show.size(total)}")
+    if not classes:
+        print("note: it has no classes.jar, as there is no Java compiler (javac) here")
 
 
 def _print(found: dict[str, Any]) -> None:

@@ -24,6 +24,9 @@ _THREADS = _words("""
     pthread_sigmask
 """)
 
+#: what bindings open artifacts with
+_LOADER = _words("dlclose dlerror dlopen dlsym")
+
 _DOUBLE = _words("""
     acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs
     floor fma fmax fmin fmod hypot ldexp lgamma llrint llround log log10 log1p log2 lrint lround
@@ -39,10 +42,13 @@ def libraries(triple: str) -> dict[str, list[str]]:
     if system == "freestanding":
         return {}  # the runtime brings what it uses
     if libc.startswith("gnu"):
-        return {"libc.so.6": _LIBC, "libpthread.so.0": _THREADS, "libm.so.6": _LIBM}
+        return {
+            "libc.so.6": _LIBC, "libpthread.so.0": _THREADS, "libdl.so.2": _LOADER,
+            "libm.so.6": _LIBM,
+        }  # fmt: skip
     if bionic.is_android(triple):
         return bionic.libraries(bionic.level_of(triple))
-    return {"libc.so": [*_LIBC, *_THREADS, *_LIBM]}
+    return {"libc.so": [*_LIBC, *_THREADS, *_LOADER, *_LIBM]}
 
 
 def stub(functions: list[str]) -> str:
