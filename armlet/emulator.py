@@ -100,7 +100,12 @@ def _node(target: Target) -> Emulator:
     node = shutil.which("node")
     if node is None:
         return Emulator(missing="node is not installed (Debian: apt install nodejs)")
-    return Emulator((node,), lambda: _WEB_GUEST)
+    done = subprocess.run([node, "--version"], capture_output=True, text=True)
+    # versions before 21 know relaxed SIMD if they are told
+    old = int(done.stdout.strip().lstrip("v").split(".")[0] or 0) < 21
+    told = "relaxed-simd" in target.features and old
+    options = ["--experimental-wasm-relaxed-simd"] if told else []
+    return Emulator((node, *options), lambda: _WEB_GUEST)
 
 
 def _qemu(target: Target) -> Emulator:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+#: as root, offline, with nothing of its own to fetch
+CHROMIUM = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--virtual-time-budget=9000",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -73,3 +81,20 @@ def one_node(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def rendered(tmp_path: Path) -> Callable[[Path | str], str]:
+    """The document of a page as Chromium leaves it once its scripts have run."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("Chromium is not installed")
+
+    def run(page: Path | str) -> str:
+        address = page.as_uri() if isinstance(page, Path) else page
+        command = [chromium, *CHROMIUM, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+        done = subprocess.run([*command, address], capture_output=True, text=True, timeout=90)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,12 +14,6 @@ import armlet
 from armlet.cli import main
 
 Shell = Callable[..., str]
-
-#: as root, offline, with nothing of its own to fetch
-CHROMIUM = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--virtual-time-budget=9000",
-)  # fmt: skip
 
 
 @pytest.fixture
@@ -56,19 +48,3 @@ def artifact(small_cnn: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def picture() -> np.ndarray:
     return np.random.default_rng(3).random((1, 3, 14, 11), np.float32)
-
-
-@pytest.fixture
-def rendered(tmp_path: Path) -> Callable[[Path], str]:
-    """The document of a page as Chromium leaves it once its scripts have run."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("Chromium is not installed")
-
-    def run(page: Path) -> str:
-        command = [chromium, *CHROMIUM, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
-        done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=90)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run
