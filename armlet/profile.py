@@ -10,6 +10,7 @@ from armlet.errors import ArtifactError
 
 if TYPE_CHECKING:
     from armlet.artifact import CompiledModel
+    from armlet.described import Description
     from armlet.roofline import Machine
 
 
@@ -81,7 +82,7 @@ def profile(
     return found
 
 
-def tasks_of(model: CompiledModel) -> list[dict[str, Any]]:
+def tasks_of(model: CompiledModel | Description) -> list[dict[str, Any]]:
     """What the manifest says of every task, by the names in ``armlet/manifest.py``."""
     manifest = model.manifest
     columns = manifest.get("task_columns", [])

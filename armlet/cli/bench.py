@@ -108,11 +108,14 @@ def _compiled(
 
 def is_artifact(path: Path) -> bool:
     """Whether the file is a library; what cannot be read is told by whoever opens it."""
+    from armlet.compiler.link import formats
+
+    named = path.suffix in (".so", ".wasm")
     try:
         with path.open("rb") as file:
-            return file.read(4) == b"\x7fELF" or path.suffix == ".so"
+            return named or formats.is_known(file.read(4))
     except OSError:
-        return path.suffix == ".so"
+        return named
 
 
 def _measure(

@@ -14,6 +14,7 @@ from .options import DumpPasses, Json, Shapes, Target, shapes_of
 if TYPE_CHECKING:
     from armlet.artifact import CompiledModel
     from armlet.compiler.ir import Function
+    from armlet.described import Description
 
 
 def inspect(
@@ -112,7 +113,7 @@ def _sizes(path: Path) -> dict[str, int]:
     return {"file": len(data), **found, "rest": len(data) - sum(found.values())}
 
 
-def _kernels(model: CompiledModel) -> list[dict[str, Any]]:
+def _kernels(model: CompiledModel | Description) -> list[dict[str, Any]]:
     """Every kernel with what runs it, the largest first."""
     facts = model.manifest["kernels"]
     from armlet.profile import tasks_of
@@ -128,10 +129,10 @@ def _kernels(model: CompiledModel) -> list[dict[str, Any]]:
 
 
 def _artifact(path: Path) -> dict[str, Any]:
-    import armlet
+    from armlet.described import opened
     from armlet.profile import tasks_of
 
-    with armlet.open(path, threads=1) as model:
+    with opened(path) as model:
         tasks, kernels = tasks_of(model), model.manifest["kernels"]
         layers = [
             {

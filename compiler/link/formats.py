@@ -14,6 +14,11 @@ def of_triple(triple: str) -> Format:
     return _BY_ARCHITECTURE.get(triple.partition("-")[0], elf_format.FORMAT)
 
 
+def is_known(data: bytes) -> bool:
+    """Whether a file that begins so is of one of these kinds."""
+    return any(data.startswith(kind.magic) for kind in _ALL)
+
+
 def of_file(data: bytes | memoryview) -> Format:
     """The kind that a file is; ``FormatError`` if it is none of these."""
     for kind in _ALL:

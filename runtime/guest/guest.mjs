@@ -1,7 +1,10 @@
 /* Runs an artifact once in a process of its own, as guest.c does.
  *
- *     node guest.mjs MODEL.wasm INPUTS OUTPUTS [VALUES] */
-import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
+ *     node guest.mjs MODEL.wasm INPUTS OUTPUTS [VALUES]
+ *     node guest.mjs --describe MODEL.wasm FILE
+ *
+ * The latter writes what the model says of itself, as JSON. */
+import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 
 import { load } from "../bindings/js/armlet.mjs";
 
@@ -12,7 +15,13 @@ const CODES = [
 
 const bytesOf = array => new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 
-async function main(path, inputs, outputs, values) {
+async function describe(path, file) {
+    const model = await load(readFileSync(path));
+    const { inputs, outputs, manifest } = model;
+    writeFileSync(file, JSON.stringify({ inputs, outputs, manifest, tasks: model.profile(1) }));
+}
+
+async function run(path, inputs, outputs, values) {
     const model = await load(readFileSync(path));
     const feeds = readFileSync(inputs);
     let at = 0;
@@ -32,7 +41,8 @@ async function main(path, inputs, outputs, values) {
     if (values) closeSync(seen);
 }
 
-await main(...process.argv.slice(2)).catch(error => {
+const [first, ...rest] = process.argv.slice(2);
+await (first === "--describe" ? describe(...rest) : run(first, ...rest)).catch(error => {
     console.error(`${error.name}: ${error.message}`);
     process.exit(1);
 });

@@ -10,6 +10,8 @@ import onnx
 import pytest
 
 import armlet
+from armlet import emulator
+from armlet.targets import target
 
 MANIFEST = {
     "armlet", "target", "features", "precision", "float32_layers", "source", "macs", "parameters",
@@ -157,3 +159,18 @@ def test_passes_are_dumped_without_compiling(shell, small_cnn, tmp_path: Path):
     shell("inspect", small_cnn, "--dump-passes", tmp_path / "stages")
     assert (tmp_path / "stages" / "00-import.txt").exists()
     assert not (tmp_path / "stages" / "plan.txt").exists()
+
+
+def test_a_web_module_is_inspected_as_any_artifact(shell, document, small_cnn, artifact, tmp_path):
+    if why_not := emulator.find(target("wasm32")).missing:
+        pytest.skip(why_not)
+    path = tmp_path / "m.wasm"
+    document("compile", small_cnn, "-o", path, "--target", "wasm32", "--shape", "x=1x3x14x11")
+    found, native = document("inspect", path), document("inspect", artifact)
+    assert found["inputs"] == {"x": {"dtype": "float32", "shape": [1, 3, 14, 11]}}
+    assert found["outputs"].keys() == native["outputs"].keys()
+    assert all(layer["template"] for layer in found["layers"])
+    assert found["bytes"]["file"] == path.stat().st_size
+    assert found["bytes"]["weights"] == found["constant_bytes"]
+    path.write_bytes(path.read_bytes()[:-1])
+    shell("inspect", path, status=2)
