@@ -26,7 +26,7 @@ from armlet.compiler.passes.store_half import store_half
 from armlet.compiler.plan.plan import Plan
 from armlet.compiler.plan.planner import plan
 from armlet.compiler.plan.verifier import verify_plan
-from armlet.compiler.ranges import Half, out_of_range
+from armlet.compiler.ranges import Half, findings
 from armlet.compiler.records import Records
 from armlet.compiler.select.layout import select
 from armlet.compiler.versions import with_versions
@@ -130,14 +130,14 @@ def prepare(
 
 def _narrowed(function: Function, half: Half) -> Function:
     """In float16, but for what is out of its range."""
-    found = out_of_range(function, half.samples)
-    if found and half.strict:
+    found = findings(function, half.samples)
+    if found.out and half.strict:
         raise RangeError(
-            f"float16 holds up to {LARGEST:g}, and {found[0]}",
-            where=found[0].call.source,
+            f"float16 holds up to {LARGEST:g}, and {found.out[0]}",
+            where=found.out[0].call.source,
             way_out="compile without --check-range, which computes such layers in float32",
         )
-    return narrow_to_half(function, [f.call for f in found])
+    return narrow_to_half(function, [f.call for f in found.out], found.wide)
 
 
 def build(

@@ -1,9 +1,11 @@
-"""What sample data say of float16: which layers leave its range.
+"""What sample data say of float16: layers that leave its range, sums that it is too coarse for.
 
 The function is evaluated in float32. A call stays in float32 where a number that it reads or makes
 comes near the largest float16, or where partial sums of a convolution or matrix product may: of K
 products they are at most the root of K times the root of the sum of their squares (Cauchy and
-Schwarz).
+Schwarz). Of the others, those add up in float32 whose error would be too large: each addition
+rounds a partial sum, which has grown to the root of the sum of the squares so far, so K of them
+make an error of u root(K / 6) times that of all (Higham & Mary, SISC 2019).
 """
 
 from __future__ import annotations
@@ -14,14 +16,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from armlet.compiler.ir import Call, Function, Value, Var
+from armlet.compiler.ir import Call, Const, Function, Value, Var
 from armlet.compiler.ops.interpreter import evaluate
 from armlet.compiler.ops.matmul import MatMul
 from armlet.compiler.ops.nn import Conv2d, ConvTranspose2d
-from armlet.compiler.passes.narrow_to_half import LARGEST, can_narrow
+from armlet.compiler.ops.toom_cook import ROUNDOFF
+from armlet.compiler.passes.narrow_to_half import HALF, LARGEST, can_narrow
 
 #: how many times larger other data may be than the samples
 MARGIN = 4.0
+#: of a layer's sums, its root mean square relative to the largest output
+LARGEST_ERROR = 1e-2
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,20 @@ class OutOfRange:
         return f"{layer} reaches {self.reaches:.3g} on the sample inputs"
 
 
-def out_of_range(function: Function, samples: Mapping[str, np.ndarray]) -> list[OutOfRange]:
-    """The calls that could be in float16 but for their values, in order."""
+@dataclass(frozen=True)
+class Findings:
+    """Calls in order; ``wide`` are those whose sums are to be in float32."""
+
+    out: tuple[OutOfRange, ...]
+    wide: tuple[Call, ...]
+
+
+def findings(function: Function, samples: Mapping[str, np.ndarray]) -> Findings:
+    """Of the calls that could be in float16 but for their values."""
     values: dict[Value, np.ndarray] = {p: samples[p.name] for p in function.params}
     values.update((c, c.data) for c in function.constants)
-    found: dict[Call, OutOfRange] = {}
+    out: dict[Call, OutOfRange] = {}
+    wide: dict[Call, None] = {}
 
     def observe(var: Var, data: np.ndarray) -> None:
         values[var] = data
@@ -57,12 +71,17 @@ def out_of_range(function: Function, samples: Mapping[str, np.ndarray]) -> list[
         if data.dtype != np.float32 or not can_narrow(call):
             return
         operands = [values[v] for v in call.operands if v.type.dtype == "float32"]
-        reaches = max(*map(_largest, (data, *operands)), _sums(call, operands))
+        largest, count = _largest(data), _products(call)
+        norm = _norm(call, operands) if count else 0.0
+        reaches = max(*map(_largest, (data, *operands)), math.sqrt(count) * norm)
         if reaches * MARGIN > LARGEST:
-            found[call] = OutOfRange(call, reaches)
+            out[call] = OutOfRange(call, reaches)
+        elif ROUNDOFF[HALF] * math.sqrt(count / 6) * norm > LARGEST_ERROR * largest:
+            if _may_be_wide(call):
+                wide[call] = None
 
     evaluate(function, samples, observe)
-    return list(found.values())
+    return Findings(tuple(out.values()), tuple(wide))
 
 
 def _largest(data: np.ndarray) -> float:
@@ -70,12 +89,20 @@ def _largest(data: np.ndarray) -> float:
     return float(np.abs(data, where=np.isfinite(data), out=np.zeros_like(data)).max(initial=0.0))
 
 
-def _sums(call: Call, operands: list[np.ndarray]) -> float:
-    """A bound of the partial sums of a call that adds up products."""
+def _products(call: Call) -> int:
+    """How many products a call adds up."""
     if not isinstance(call.op, (Conv2d, ConvTranspose2d, MatMul)):
-        return 0.0
+        return 0
+    left, right = (v.type.static_shape for v in call.operands[:2])
+    return left[-1] if isinstance(call.op, MatMul) else math.prod(right[1:])
+
+
+def _norm(call: Call, operands: list[np.ndarray]) -> float:
+    """The largest root of the sum of a result's squared products."""
     x, w = operands[:2]
-    count = w.shape[-2] if isinstance(call.op, MatMul) and w.ndim > 1 else w.size // w.shape[0]
     with np.errstate(over="ignore", invalid="ignore"):
-        squares = call.op.evaluate(x * x, w * w)
-        return math.sqrt(count) * _largest(np.sqrt(squares))
+        return _largest(np.sqrt(call.op.evaluate(x * x, w * w)))  # type: ignore[attr-defined]
+
+
+def _may_be_wide(call: Call) -> bool:
+    return hasattr(call.op, "wide_sums") and isinstance(call.operands[1], Const)

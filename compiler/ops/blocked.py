@@ -281,6 +281,8 @@ class Conv2dBlocked(Windowed):
     in_channels: int = field(kw_only=True)
     out_channels: int = field(kw_only=True)
     group: int = 1
+    #: of float16: whether sums are in float32 from block to block
+    wide_sums: bool = False
 
     def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
         expect_operands(self, operands, 2, 3)

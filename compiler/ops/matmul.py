@@ -37,6 +37,9 @@ class MatMul(Op):
     An operand of one axis is a row (left) or a column (right), and the result lacks that axis.
     """
 
+    #: of float16: whether sums are in float32 from block to block
+    wide_sums: bool = False
+
     def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
         expect_operands(self, operands, 2)
         a, b = operands
@@ -112,6 +115,8 @@ class MatMulPacked(Op):
     """
 
     columns: int
+    #: of float16: whether sums are in float32 from block to block
+    wide_sums: bool = False
 
     def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
         expect_operands(self, operands, 2, 3)

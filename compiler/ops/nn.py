@@ -70,6 +70,8 @@ class Conv2d(Windowed):
     """
 
     group: int = 1
+    #: of float16: whether sums are in float32 from block to block
+    wide_sums: bool = False
 
     def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
         x, w = _expect_images(self, operands)

@@ -5,13 +5,16 @@
                                          %y = cast(%y@float16) {to="float32"} : f32[4]
 
 A call stays in float32 where its record says so (``Op.half``), or where it is one of ``single``:
-what ``compiler/ranges.py`` found to leave float16's range. Constants are rounded here. Values
+what ``compiler/ranges.py`` found to leave float16's range; it also says which sums are to be in
+float32 (``wide_sums``). Constants are rounded here. Values
 inside keep their names, as they are the same tensors, if rounded more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -24,9 +27,11 @@ HALF, SINGLE = "float16", "float32"
 LARGEST = float(np.finfo(np.float16).max)
 
 
-def narrow_to_half(function: Function, single: Collection[Call] = ()) -> Function:
-    """As the module's head shows; ``single`` calls stay as they are."""
-    return _Writer(function, single).write()
+def narrow_to_half(
+    function: Function, single: Collection[Call] = (), wide: Collection[Call] = ()
+) -> Function:
+    """``single`` calls stay as they are; ``wide`` ones add up in float32."""
+    return _Writer(function, single, wide).write()
 
 
 def can_narrow(call: Call) -> bool:
@@ -43,8 +48,10 @@ def rounded(data: np.ndarray) -> np.ndarray:
 
 
 class _Writer:
-    def __init__(self, function: Function, single: Collection[Call]) -> None:
-        self.old, self.single = function, single
+    def __init__(
+        self, function: Function, single: Collection[Call], wide: Collection[Call]
+    ) -> None:
+        self.old, self.single, self.wide = function, single, wide
         self.b = Builder(p.name for p in function.params)
         #: by the old value and the dtype
         self.made: dict[tuple[Value, str], Value] = {(p, p.type.dtype): p for p in function.params}
@@ -57,9 +64,10 @@ class _Writer:
 
     def _call(self, call: Call) -> None:
         dtype = HALF if can_narrow(call) and call not in self.single else SINGLE
+        op: Any = replace(call.op, wide_sums=True) if call in self.wide else call.op  # type: ignore[type-var]
         operands = [self._in(v, _as(v, dtype)) for v in call.operands]
         names = [self._name(v, _as(v, dtype)) for v in call.outputs]
-        outputs = self.b.multi(call.op, *operands, names=names, source=call.source)
+        outputs = self.b.multi(op, *operands, names=names, source=call.source)
         for old, new in zip(call.outputs, outputs):
             self.made[old, new.type.dtype] = new
 

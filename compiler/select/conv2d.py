@@ -125,7 +125,7 @@ def _direct(p: Problem) -> Iterator[Form]:
         )
         op = Conv2dBlocked(
             p.op.strides, p.op.pads, p.op.dilations,
-            in_channels=p.channels, out_channels=p.out, group=group,
+            in_channels=p.channels, out_channels=p.out, group=group, wide_sums=p.op.wide_sums,
         )  # fmt: skip
         yield Form(op, (block,), o, (packed, *p.packed_bias()))
 
@@ -134,7 +134,7 @@ def _winograd(p: Problem) -> Iterator[Form]:
     """One form for each tile whose error is small enough, where inputs fill vectors."""
     o, block = p.out_block, block_of(p.channels, p.lanes)
     shape = (*p.weight.data.shape[2:], *p.op.strides, *p.op.dilations, p.op.group)
-    if shape != (TAPS, TAPS, 1, 1, 1, 1, 1) or block < p.lanes:
+    if shape != (TAPS, TAPS, 1, 1, 1, 1, 1) or block < p.lanes or p.op.wide_sums:
         return
     for tile in POINTS:
         if error_bound(tile, p.channels, p.x.dtype) > LARGEST_ERROR[p.x.dtype]:

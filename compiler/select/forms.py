@@ -15,7 +15,7 @@ from armlet.compiler.ops import Fusion, Op
 from armlet.compiler.ops.arrange import ArrangeBlocked
 from armlet.compiler.ops.blocked import ConcatBlocked, blocked_form
 from armlet.compiler.ops.gather import Gather
-from armlet.compiler.ops.matmul import MatMulPacked, pack_matrix
+from armlet.compiler.ops.matmul import MatMul, MatMulPacked, pack_matrix
 from armlet.compiler.ops.recurrent import pack_recurrent
 from armlet.compiler.ops.shape import Concat
 from armlet.targets import Target
@@ -81,13 +81,14 @@ def _meets(value: Value, call: Call, target: Target) -> bool:
 
 def _matmul(call: Call, target: Target) -> list[Form]:
     """A product by a constant matrix reads it in panels of columns."""
-    x, w = call.operands
+    op, (x, w) = call.op, call.operands
+    assert isinstance(op, MatMul)
     if not isinstance(w, Const) or w.data.ndim != 2 or x.type.rank < 2:
         return []
     depth, columns = w.data.shape
     panels = w.type.with_shape((-(-columns // target.lanes), depth, target.lanes))
     packed = Constant(f"{w.name}@packed", panels, lambda: pack_matrix(w.data, target.lanes))
-    return [Form(MatMulPacked(columns), (ROW_MAJOR,), ROW_MAJOR, (packed,))]
+    return [Form(MatMulPacked(columns, op.wide_sums), (ROW_MAJOR,), ROW_MAJOR, (packed,))]
 
 
 def _gather(call: Call, target: Target) -> list[Form]:

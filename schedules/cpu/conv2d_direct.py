@@ -31,6 +31,7 @@ from . import conv2d_ahead as ahead
 from . import conv2d_planes as planes
 from .inorder import conv2d as inorder
 from .register_tile import LINE, Tile, best_tile, cycles, tile_features, tiles
+from .wide_sums import stretches
 from .window import inside_rows
 
 #: rows that are too few to share among threads
@@ -366,17 +367,15 @@ class TileWriter:
     def _reduce(self) -> None:
         """Over blocks of input channels, kernel rows, kernel columns, channels of the block."""
         s = self.shape
-        per_block = s.block // s.ki
-        if s.groups > 1 and s.chunks % per_block:
-            with self.code.loop(s.chunks, "chunk") as chunk:
-                self._kernel_rows(chunk, 1)
-            return
-        if s.chunks // per_block:
-            rolled = self.writer.target.lane_fma
-            with self.code.loop(s.chunks // per_block, "cb", rolled=rolled) as cb:
-                self._kernel_rows(cb * per_block, per_block)
-        if s.chunks % per_block:
-            self._kernel_rows(s.chunks // per_block * per_block, s.chunks % per_block)
+        per_block = 1 if s.groups > 1 and s.chunks % (s.block // s.ki) else s.block // s.ki
+        (whole, rest), op = divmod(s.chunks, per_block), self.writer.anchor.op
+        length = per_block * s.ki * s.kernel[0] * s.kernel[1]
+        for first, count in stretches(self.code, self.acc, op, length, whole, rest):
+            if not count:
+                self._kernel_rows(whole * per_block, rest)
+                continue
+            with self.code.loop(count, "cb", rolled=self.writer.target.lane_fma) as cb:
+                self._kernel_rows((first + cb) * per_block, per_block)
 
     def _kernel_rows(self, chunk: Any, count: int) -> None:
         s, lanes = self.shape, self.writer.target.lane_fma

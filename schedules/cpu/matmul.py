@@ -27,6 +27,7 @@ from ..loops import blocks_of, powers
 from ..template import Config, Template
 from ..tensor_graph import TensorGraph
 from .register_tile import Tile, multiply_add, step_cycles, tile_features, tiles
+from .wide_sums import LENGTH, WideSums
 
 #: tiles that are too few to share among threads
 FEW_TILES = 16
@@ -326,15 +327,17 @@ class _Writer:
                     self._load(acc, tile, row)
         else:
             self._begin(acc, tile, vector)
-        with code.loop(at.size, "k", at.start) as k:
-            if self.config["prefetch"]:
-                for v in ahead:
-                    code.prefetch(self.graph.lies(self.right), [v, k, 0])
-            multiply_add(
-                code, acc, tile,
-                lambda j: self._left(self.first + row + j, k),
-                lambda o, v: self._right(run, vector, o, k, v),
-            )  # fmt: skip
+        op: Any = self.anchor.op
+        if op.wide_sums:
+            sums = WideSums(code, acc)
+            blocks = tirx.floordiv(at.size + (LENGTH - 1), LENGTH)
+            with code.loop(blocks, "sum") as b, sums.block():
+                start = code.index(at.start + b * LENGTH)
+                left = tirx.min(LENGTH, at.start + at.size - start)
+                self._products(acc, tile, run, vector, row, (start, left), ahead)
+            sums.end()
+        else:
+            self._products(acc, tile, run, vector, row, (at.start, at.size), ahead)
         if at.count > 1:
             with code.choose(at.number == at.count - 1) as (ends, goes_on):
                 with ends:
@@ -343,6 +346,22 @@ class _Writer:
                     self._keep(acc, tile, row)
         else:
             self._end(acc, tile, run, vector, row)
+
+    def _products(
+        self, acc: Array, tile: Tile, run: _Columns, vector: Any, row: Any, part: tuple[Any, Any],
+        ahead: Sequence[Any],
+    ) -> None:  # fmt: skip
+        """A part of the depth (first, number)."""
+        code = self.code
+        with code.loop(part[1], "k", part[0]) as k:
+            if self.config["prefetch"]:
+                for v in ahead:
+                    code.prefetch(self.graph.lies(self.right), [v, k, 0])
+            multiply_add(
+                code, acc, tile,
+                lambda j: self._left(self.first + row + j, k),
+                lambda o, v: self._right(run, vector, o, k, v),
+            )  # fmt: skip
 
     def _begin(self, acc: Array, tile: Tile, vector: Any) -> None:
         for j in range(tile.rows):

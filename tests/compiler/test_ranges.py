@@ -6,7 +6,7 @@ import pytest
 from armlet.compiler.build import prepare
 from armlet.compiler.ir import Module
 from armlet.compiler.ops import parse
-from armlet.compiler.ranges import Half, out_of_range
+from armlet.compiler.ranges import Half, findings
 from armlet.errors import RangeError
 from armlet.targets import target
 
@@ -26,7 +26,7 @@ X = np.random.default_rng(0).standard_normal((1, 64, 3, 3)).astype(np.float32)
 
 
 def layers(text: str) -> list[str]:
-    return [f.call.source for f in out_of_range(parse(text), {"x": X})]
+    return [f.call.source for f in findings(parse(text), {"x": X}).out]
 
 
 def test_small_numbers_are_in_range():
@@ -35,7 +35,7 @@ def test_small_numbers_are_in_range():
 
 def test_a_layer_that_overflows_is_named_and_who_reads_it():
     assert layers(MODEL) == ["scale", "answer"]
-    found = out_of_range(parse(MODEL), {"x": X})[0]
+    found = findings(parse(MODEL), {"x": X}).out[0]
     assert str(found).startswith("layer 'scale' (mul) reaches 3e+04") and found.reaches == 30000
 
 
@@ -48,15 +48,33 @@ def main(%x: f32[1,8,1,1]) -> f32[1,1,1,1] {
   return %y
 }
 """
-    (found,) = out_of_range(parse(text), {"x": np.full((1, 8, 1, 1), 3000, np.float32)})
+    (found,) = findings(parse(text), {"x": np.full((1, 8, 1, 1), 3000, np.float32)}).out
     assert found.reaches == pytest.approx(24000)
+
+
+LONG = """\
+const $w : f32[1,4608,1,1] = random(1)
+def main(%x: f32[1,4608,2,2]) -> f32[1,1,2,2] {
+  %y = conv2d(%x, $w) : f32[1,1,2,2]  # "conv"
+  return %y
+}
+"""
+
+
+def test_long_sums_that_cancel_are_in_float32():
+    """Random products: the result is as small as the root of their number."""
+    x = np.random.default_rng(1).standard_normal((1, 4608, 2, 2)).astype(np.float32)
+    found = findings(parse(LONG), {"x": x})
+    assert not found.out and [c.source for c in found.wide] == ["conv"]
+    found = findings(parse(LONG.replace("4608", "256")), {"x": x[:, :256]})
+    assert not found.out and not found.wide
 
 
 def test_infinities_of_the_model_are_no_finding():
     x = X.copy()
     x[0, 0, 0, 0] = np.inf
     text = MODEL.replace("30000", "300")
-    assert out_of_range(parse(text), {"x": x}) == []
+    assert findings(parse(text), {"x": x}).out == ()
 
 
 def test_such_a_layer_is_in_float32_or_an_error():
