@@ -103,7 +103,7 @@ ARMLET_API armlet_status armlet_output_info(int32_t index, armlet_tensor_info *i
 typedef struct armlet_options {
     size_t struct_size;
     /* Threads that work on a run, the caller's included. 0: one for each of `cpus` if given,
-     * else one for each CPU that the process may use. */
+     * else one for each big core that the process may use. */
     int32_t threads;
     /* Microseconds that a waiting thread spins before it sleeps. 0: the default; less: none. */
     int32_t spin_us;

@@ -117,7 +117,7 @@ static armlet_status start_threads(armlet_instance *m, const armlet_options *o, 
 
 static armlet_status build(armlet_instance *m, const armlet_options *o) {
     int32_t usable = pool_usable_cpus();
-    int32_t wanted = o->threads ? o->threads : o->cpu_count ? (int32_t)o->cpu_count : usable;
+    int32_t wanted = o->threads ? o->threads : o->cpu_count ? (int32_t)o->cpu_count : pool_big_cpus();
     m->threads = wanted < armlet_model.ways ? wanted : armlet_model.ways;
     armlet_status status = take_memory(m);
     if (status == ARMLET_OK) choose_versions(m);

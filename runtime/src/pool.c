@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "beacon.h"
+#include "cores.h"
 
 /* Enough for generated code, whatever the C library's default is. */
 enum { STACK_BYTES = 1 << 20 };
@@ -33,6 +34,7 @@ struct pool {
     int32_t parts;
     int32_t started; /* workers with a thread */
     int64_t spin_ns;
+    bool big; /* unless placed, workers keep to the big cores */
     worker workers[];
 };
 
@@ -41,6 +43,13 @@ int32_t pool_usable_cpus(void) {
     if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
     int count = CPU_COUNT(&set);
     return count > 0 ? count : 1;
+}
+
+static void stay_big(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return;
+    int all = CPU_COUNT(&set);
+    if (cores_keep_big(&set) < all) sched_setaffinity(0, sizeof set, &set);
 }
 
 static int32_t place(int32_t cpu) {
@@ -73,6 +82,7 @@ static void *work(void *argument) {
     worker *w = argument;
     pool *p = w->pool;
     w->misplaced = w->cpu != ANYWHERE && place(w->cpu) != 0;
+    if (w->cpu == ANYWHERE && p->big) stay_big();
     for (uint32_t turn = 1;; turn++) {
         beacon_set(&w->done, turn);
         beacon_wait(&w->posted, turn, p->spin_ns);
@@ -105,6 +115,7 @@ pool_status pool_create(int32_t threads, int64_t spin_ns, const int32_t *cpus, s
     memset(memory, 0, bytes);
     pool *p = memory;
     p->spin_ns = spin_ns;
+    p->big = threads > 1 && threads <= pool_big_cpus();
     pool_status status = POOL_OK;
     for (int32_t i = 0; i < threads - 1 && status == POOL_OK; i++) {
         worker *w = &p->workers[i];
