@@ -134,7 +134,7 @@ def error(status: int, text: str, where: str) -> ArmletError:
 
 def check_file(path: Path) -> None:
     """``ArtifactError`` unless the file is a whole artifact for this kind of machine."""
-    way_out = "give the .so file that `armlet compile` wrote"
+    way_out = "give the .so file that `armlet compile` wrote for this machine"
     try:
         with path.open("rb") as file:
             data = _mapped(file)
