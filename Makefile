@@ -31,13 +31,15 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# Some tests look at pages in Chromium, and run WebAssembly in Node, Arm and RISC-V libraries in qemu; without these they are skipped.
+# Some tests look at pages in Chromium, run WebAssembly in Node and Arm and RISC-V libraries in qemu,
+# and call models from Java; without these they are skipped.
 $(VENV)/system.stamp: | $(BIN)/python
-	@(command -v chromium && command -v node && command -v qemu-aarch64 && \
+	@(command -v chromium && command -v node && command -v qemu-aarch64 && command -v javac && \
 	  test -e /usr/arm-linux-gnueabi) >/dev/null || \
 	  (apt-get -qq update && apt-get -qq install --yes --no-install-recommends chromium nodejs \
-	  qemu-user libc6-arm64-cross libc6-armhf-cross libc6-armel-cross libc6-riscv64-cross) || \
-	  echo "note: chromium, nodejs and qemu-user are not installed, so the tests that need them are skipped"
+	  qemu-user libc6-arm64-cross libc6-armhf-cross libc6-armel-cross libc6-riscv64-cross \
+	  openjdk-17-jdk-headless) || \
+	  echo "note: chromium, nodejs, qemu-user and a JDK are not all installed, so tests are skipped"
 	@touch $@
 
 test: lint $(VENV)/system.stamp

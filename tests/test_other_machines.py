@@ -21,7 +21,11 @@ from armlet.frontends.onnx import load
 from armlet.targets import target
 from tests.frontends.onnx.test_backend import _array, _baked
 
-FAMILIES = ("linux-arm64", "linux-armv7", "linux-riscv64", "wasm32")
+FAMILIES = (
+    "linux-arm64", "linux-armv7", "linux-riscv64", "wasm32",
+    pytest.param("android-arm64", marks=pytest.mark.slow),
+    pytest.param("android-armv7", marks=pytest.mark.slow),
+)  # fmt: skip
 #: cases of each family in the slow suite, and in the quick one
 CASES, QUICK = 100, 3
 #: qemu's models of processors that run Armv8.0 code, oldest first; "max" has SVE2

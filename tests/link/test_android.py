@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 
+import onnx
 import pytest
 
+from armlet import api
 from armlet.compiler.link import bionic, check, runtime, toolchain
 from armlet.compiler.link.elf import MACHINES, Elf
 from armlet.errors import InternalError, ToolchainError
 from armlet.targets import FAMILIES
+from benchmarks.zoo import MODELS
 
 from ..runtime import tiny
 
@@ -77,3 +80,26 @@ def test_the_finished_file_is_checked_too(tmp_path):
         check.check_artifact(tmp_path / "f.so", ARM64)
     for problem in ("getentropy", "16 KiB", "SONAME", "build-id", "before 6.0"):
         assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize("target", ANDROID, ids=str)
+def test_structs_are_laid_out_as_bionics(target, tmp_path):
+    # bionic's public headers: bits/pthread_types.h, signal.h and time.h
+    attributes, word = (24, 4) if target.pointer_bytes == 4 else (56, 8)
+    (tmp_path / "sizes.c").write_text(
+        f"""#include <pthread.h>
+        #include <time.h>
+        _Static_assert(sizeof(pthread_attr_t) == {attributes}, "");
+        _Static_assert(sizeof(pthread_t) == {word} && sizeof(sigset_t) == {word}, "");
+        _Static_assert(sizeof(struct timespec) == 2 * {word} && sizeof(time_t) == {word}, "");"""
+    )
+    command = [*bionic.compiler(target.zig_triple), "-c", "sizes.c"]
+    toolchain.run("comparing sizes", command, tmp_path)
+
+
+@pytest.mark.slow
+def test_mobilenet_takes_its_weights_and_less_than_300_kb(tmp_path, monkeypatch):
+    monkeypatch.setattr("armlet.emulator.shutil.which", lambda _: None)
+    onnx.save(MODELS["mobilenet_v2"](), tmp_path / "mobilenet_v2.onnx")
+    made = api.compile(tmp_path / "mobilenet_v2.onnx", ARM64)
+    assert made.path.stat().st_size < made.manifest["constant_bytes"] + 300_000

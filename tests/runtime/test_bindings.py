@@ -20,6 +20,7 @@ from armlet.targets import FAMILIES
 from . import tiny
 
 HERE = Path(__file__).parent
+EXAMPLES = HERE.parents[1] / "examples"
 CPP = runtime.HEADER.parent.parent / "bindings" / "cpp"
 HOST = tiny.TinyTarget()
 linux = pytest.mark.skipif(
@@ -47,6 +48,16 @@ def test_cpp_header_does_all_that_the_c_header_does(tmp_path):
     includes = [f"-I{runtime.HEADER.parent}", f"-I{CPP}"]
     run(*compiler, *options, *includes, HERE / "cpp" / "bindings.cpp", artifact, "-o", program)
     check_answer(run(program))
+
+
+@linux
+def test_cpp_example_is_built_by_cmake(tmp_path):
+    if not shutil.which("cmake") or not shutil.which("c++"):
+        pytest.skip("no cmake or C++ compiler on this machine")
+    artifact = tiny.artifact(tmp_path / "m.so")
+    run("cmake", "-S", EXAMPLES / "cpp", "-B", tmp_path, f"-DMODEL={artifact}")
+    run("cmake", "--build", tmp_path)
+    assert run(tmp_path / "top5").count(" = 0\n") == 5
 
 
 def java() -> tuple[str, str]:
