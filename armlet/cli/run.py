@@ -39,6 +39,13 @@ def run(
         typer.Option("--output", "-o", metavar="FILE.npz|.npy", help="Where to write the outputs."),
     ] = None,
     threads: Threads = 0,
+    check_finite: Annotated[
+        bool,
+        typer.Option(
+            "--check-finite",
+            help="Fail if an output has NaN or infinities, and name the layer where they begin.",
+        ),
+    ] = False,
     top: Annotated[
         int, typer.Option(metavar="K", help="Largest elements shown of a vector.", min=0)
     ] = 5,
@@ -49,6 +56,7 @@ def run(
         _check_output(output)
 
     import armlet
+    from armlet.finite import run_finite
 
     from .image import Pixels, picture
 
@@ -58,7 +66,7 @@ def run(
         for text in image or ():
             name, array = picture(text, model.inputs, pixels)
             feeds[name] = array
-        results = model.run(feeds)
+        results = run_finite(model, feeds) if check_finite else model.run(feeds)
     if output:
         _write(results, output)
     described = [_describe(name, array, top) for name, array in results.items()]

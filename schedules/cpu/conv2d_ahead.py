@@ -58,4 +58,4 @@ def fetch(tile: TileWriter, chunk: Any, r: Any, k: Any) -> None:
     for i in range(part.count):
         line = part.first + i % inner(s)
         at = [part.block + i // inner(s), chunk + line // s.ki, r, k, line % s.ki, 0]
-        tile.code.prefetch(tile.graph.arrays[weights], at)
+        tile.code.prefetch(tile.graph.lies(weights), at)

@@ -8,6 +8,7 @@ import pytest
 import armlet
 from armlet import emulator
 from armlet.errors import RangeError
+from armlet.finite import run_finite
 from armlet.targets import target
 
 A76 = "linux-arm64-cortex-a76"
@@ -76,3 +77,11 @@ def test_or_an_error_that_names_the_first(small_cnn, picture):
 )
 def test_impossible_choices_are_refused(shell, small_cnn, tmp_path, options):
     shell("compile", small_cnn, "-o", tmp_path / "m.so", *options, status=2)
+
+
+def test_a_run_names_the_layer_where_numbers_stop_being_finite(shell, artifact, picture):
+    model = armlet.open(artifact)
+    assert run_finite(model, {"x": picture})["y"].shape == (1, 5)
+    with pytest.raises(RangeError, match="the first layer with such numbers is 'stem'"):
+        run_finite(model, {"x": picture * np.float32(np.inf)})
+    shell("run", artifact, "--input", "random", "--check-finite")

@@ -17,6 +17,8 @@ import pytest
 
 import armlet
 from armlet.compare import difference
+from armlet.emulator import find
+from armlet.targets import target
 
 MODELS = {
     "classifier": (
@@ -39,12 +41,17 @@ MODELS = {
     params=["classifier", "recogniser", pytest.param("detector", marks=pytest.mark.slow)],
 )
 def compiled(request):
-    file, shape, digest = MODELS[request.param]
+    path, shape = locate(request.param)
+    return path, shape, armlet.compile(path, shapes={"x": shape})
+
+
+def locate(name):
+    file, shape, digest = MODELS[name]
     spec = importlib.util.find_spec("rapidocr_onnxruntime")
     assert spec and spec.submodule_search_locations, "make test installs the models"
     path = Path(spec.submodule_search_locations[0]) / "models" / file
     assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
-    return path, shape, armlet.compile(path, shapes={"x": shape})
+    return path, shape
 
 
 def photograph(shape):
@@ -69,3 +76,19 @@ def test_code_and_memory_stay_small(compiled):
     manifest = model.manifest
     assert manifest["arena_bytes"] <= 1.15 * manifest["arena_lower_bound"]
     assert model.path.stat().st_size - manifest["constant_bytes"] <= 400 << 10
+
+
+A76 = target("linux-arm64-cortex-a76")
+
+
+@pytest.mark.skipif(bool(find(A76).missing), reason=find(A76).missing)
+def test_the_classifier_keeps_its_answers_in_float16():
+    """A sign is upright, and turned around it is not."""
+    path, shape = locate("classifier")
+    upright = photograph(shape)
+    model = armlet.compile(path, A76, shapes={"x": shape}, data={"x": upright}, precision="fp16")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for x in (upright, np.ascontiguousarray(upright[..., ::-1, ::-1])):
+        right, (found,) = session.run(None, {"x": x})[0], model.run({"x": x}).values()
+        assert right.argmax() == found.argmax()
+        assert difference("y", right, found).within(2e-2)
