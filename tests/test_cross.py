@@ -59,6 +59,7 @@ def without_emulator(monkeypatch):
         "android-armv7",
         "android-x86_64",
         "wasm32",
+        "wasm32+relaxed",
     ],
 )
 def test_answers_are_right_on_an_emulated_machine(chosen, small_cnn):
