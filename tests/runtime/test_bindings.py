@@ -119,6 +119,7 @@ def test_archive_without_a_jdk_is_made_and_says_so(tmp_path, monkeypatch, small_
     from armlet import api
 
     monkeypatch.setattr(aar, "javac", lambda: None)
+    monkeypatch.setattr("armlet.emulator.shutil.which", lambda _: None)
     target = FAMILIES["android-arm64"]
     model = api.compile(small_cnn, target, shapes={"x": (1, 3, 14, 11)}, name="libsmall.so")
     assert not aar.write({target: model}, tmp_path / "small.aar")
