@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -91,9 +90,11 @@ def test_help_and_version(shell):
 def test_help_comes_at_once():
     times = []
     for _ in range(3):
-        begun = time.perf_counter()
+        # processor time: how busy the machine is does not matter
+        begun = os.times()
         assert real("--help").returncode == 0
-        times.append(time.perf_counter() - begun)
+        ended = os.times()
+        times.append(sum(ended[2:4]) - sum(begun[2:4]))
     assert min(times) < 0.5, "heavy imports belong inside the verbs"
 
 

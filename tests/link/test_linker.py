@@ -6,7 +6,6 @@ import dataclasses
 import os
 import shutil
 import subprocess
-import time
 
 import numpy as np
 import pytest
@@ -68,9 +67,10 @@ def test_weights_are_the_only_difference_of_size(path, tmp_path):
 
 
 def test_linking_is_quick_when_the_runtime_is_cached(path, tmp_path):
-    start = time.perf_counter()
+    # processor time, this process's and its children's: how busy the machine is does not matter
+    begun = sum(os.times()[:4])
     tiny.artifact(tmp_path / "m.so")
-    assert time.perf_counter() - start < 1
+    assert sum(os.times()[:4]) - begun < 1
 
 
 def test_another_targets_artifact_is_linked_too(tmp_path):
