@@ -83,5 +83,6 @@ def _base(name: str) -> Target:
     if name in DEVICES:
         return DEVICES[name].target
     close = difflib.get_close_matches(name, ["host", *NAMED, *DEVICES], n=3)
-    hint = f"did you mean {' or '.join(close)}?" if close else "`armlet targets` lists them"
+    known = "use host, or one that `armlet targets` lists"
+    hint = f"did you mean {' or '.join(close)}?" if close else known
     raise TargetError(f"unknown target {name!r}", way_out=hint)

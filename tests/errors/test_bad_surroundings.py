@@ -229,7 +229,7 @@ def test_an_interruption_leaves_nothing(stage, shell, sound, monkeypatch):
 def test_signals_end_all_processes_quietly(how, tmp_path):
     """Ctrl-C goes to every process of the terminal, kernel workers among them."""
     source = tmp_path / "large.onnx"
-    source.write_bytes(models.of_many_kernels(24).SerializeToString())
+    source.write_bytes(models.of_many_kernels(60).SerializeToString())
     for name in ("out", "temporary"):
         (tmp_path / name).mkdir()
     output = tmp_path / "out" / "m.so"

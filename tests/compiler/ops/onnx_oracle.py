@@ -136,6 +136,9 @@ NODES: dict[str, str | Callable[[Any], Node]] = {
 #: operators of four axes that take a fifth of lanes: ONNX sees the lanes as channels
 LANES = {"max_pool2d", "average_pool2d", "resize", "depth_to_space", "space_to_depth"}
 
+#: attributes that choose how exactly, and not what is computed
+PRECISION = {"wide_sums"}
+
 #: operators of which ONNX Runtime takes no notice of NaN, where NumPy does
 IGNORE_NAN = {"argmax", "argmin", "reduce_max", "reduce_min"}
 
@@ -156,7 +159,8 @@ def _run(described: Node, operands: Sequence[np.ndarray]) -> np.ndarray:
         names.insert(1 + i, "" if extra is None else f"e{i}")
         if extra is not None:
             values[f"e{i}"] = _as_number(extra, operands[0].dtype)
-    given = {k: v for k, v in described.attributes.items() if v != ()}
+    ours = described.attributes.items()
+    given = {k: v for k, v in ours if v != () and k not in PRECISION}
     attributes = {k: int(v) if isinstance(v, bool) else v for k, v in given.items()}
     made = helper.make_node(described.type, names, ["y"], **attributes)
     inputs = [
