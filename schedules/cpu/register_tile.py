@@ -20,6 +20,8 @@ from .inorder import tile as inorder
 FILLS = 1.3
 #: bytes of a cache line, and cycles in which one comes from L2 while others are on their way
 LINE, LINE_CYCLES = 64, 3.0
+#: how much longer than the latency a step of few sums takes: each late load is a delay for good
+SLACK = 1.1
 #: more vectors than this only lengthen the code
 MOST_COLUMNS = 8
 
@@ -57,7 +59,7 @@ def step_cycles(tile: Tile, target: Target) -> float:
         products / target.fma_units,
         FILLS * (scalars + tile.columns) / target.load_units,
         decoded / target.issue_width,
-        target.fma_latency,
+        SLACK * target.fma_latency,
     )
 
 
