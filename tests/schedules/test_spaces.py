@@ -10,25 +10,29 @@ import pytest
 from armlet.compiler.lower.build import Choice, kernel_of
 from armlet.schedules.cpu import template_for
 from armlet.schedules.space import MOST, cuts, few_cuts, shares_well, thinned
-from armlet.targets import target
+from armlet.targets import cpu_flags, target
 
 from .harness import Library, Net, close
 
 #: points of each space that are built
 SAMPLE = 5
+#: the widest vectors that this machine has
+WIDEST = map(target, ("linux-x86_64-v4", "linux-x86_64-v3", "host"))
+HOST = next(t for t in WIDEST if cpu_flags().issuperset(t.features))
+LANES = HOST.lanes
 
 
 def conv(channels: int, size: int, out: int, kernel: int, stride: int = 1, depthwise=False) -> Net:
     net = Net()
     pads = (kernel // 2,) * 4
-    x = net.x(1, channels // 16, size, size, 16)
+    x = net.x(1, channels // LANES, size, size, LANES)
     attributes = {"strides": (stride, stride), "pads": pads, "dilations": (1, 1)}
-    bias = net.x(1, out // 16, 1, 1, 16)
+    bias = net.x(1, out // LANES, 1, 1, LANES)
     if depthwise:
-        w = net.x(channels // 16, kernel, kernel, 16)
+        w = net.x(channels // LANES, kernel, kernel, LANES)
         net.depthwise_conv2d_blocked(x, w, bias, channels=channels, **attributes)
     else:
-        w = net.x(out // 16, channels // 16, kernel, kernel, 16, 16)
+        w = net.x(out // LANES, channels // LANES, kernel, kernel, LANES, LANES)
         net.conv2d_blocked(
             x, w, bias, in_channels=channels, out_channels=out, group=1, **attributes
         )
@@ -38,7 +42,7 @@ def conv(channels: int, size: int, out: int, kernel: int, stride: int = 1, depth
 def product(rows: int, depth: int, columns: int, packed: bool) -> Net:
     net = Net()
     if packed:
-        w = net.x(-(-columns // 16), depth, 16)
+        w = net.x(-(-columns // LANES), depth, LANES)
         net.matmul_packed(net.x(rows, depth), w, columns=columns)
     else:
         net.matmul(net.x(2, rows, depth), net.x(2, depth, columns))
@@ -53,7 +57,7 @@ def one(name: str, *shape: int, **attributes) -> Net:
 
 def pooled() -> Net:
     window = {"kernel": (3, 3), "strides": (2, 2), "pads": (1, 1, 1, 1), "dilations": (1, 1)}
-    return one("max_pool2d", 1, 2, 15, 13, 16, **window)
+    return one("max_pool2d", 1, 2, 15, 13, LANES, **window)
 
 
 NETS = {
@@ -72,7 +76,7 @@ NETS = {
 
 @pytest.mark.parametrize("label", NETS)
 def test_points_compute_what_the_operators_say(label):
-    net, host = NETS[label](), target("linux-x86_64-v4")
+    net, host = NETS[label](), HOST
     group = net.group()
     template = template_for(group, host)
     assert template.name == label.split(",")[0]
