@@ -28,7 +28,7 @@ _ARCHITECTURES: dict[str, dict[str, Any]] = {
     # the profile RVA22 with vectors; V alone promises registers of 128 bits
     "riscv64": {
         "cpu": "generic-rv64", "attributes": ("+m", "+a", "+f", "+d", "+c", "+v"),
-        "features": ("v",), "vector_registers": 32, "abi": "lp64d", "issue_width": 2,
+        "features": ("v",), "vector_registers": 32, "abi": ("mabi", "lp64d"), "issue_width": 2,
         "fma_units": 1, "load_units": 1,
     },
     # WebAssembly with 128-bit vectors: engines have the registers of the x86 below them (16 of 128
@@ -72,7 +72,13 @@ FAMILIES: dict[str, Target] = {
         _family(
             "linux", "arm64", "aarch64-linux-gnu", "aarch64-linux-gnu.2.17", page_bytes=64 << 10
         ),
-        _family("linux", "armv7", "armv7l-linux-gnueabihf", "arm-linux-gnueabihf.2.17"),
+        _family(
+            "linux",
+            "armv7",
+            "armv7l-linux-gnueabihf",
+            "arm-linux-gnueabihf.2.17",
+            abi=("mfloat-abi", "hard"),
+        ),
         _family("linux", "riscv64", "riscv64-linux-gnu", "riscv64-linux-gnu.2.27"),
         _family(
             "android", "arm64", "aarch64-linux-android", "aarch64-linux-android.21", **_ANDROID
