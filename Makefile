@@ -32,14 +32,14 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 
 # Some tests look at pages in Chromium, run WebAssembly in Node and Arm and RISC-V libraries in qemu,
-# and call models from Java; without these they are skipped.
+# and call models from Java and Kotlin; without these they are skipped.
 $(VENV)/system.stamp: | $(BIN)/python
-	@(command -v chromium && command -v node && command -v qemu-aarch64 && command -v javac && \
+	@(command -v chromium && command -v node && command -v qemu-aarch64 && command -v kotlinc && \
 	  test -e /usr/arm-linux-gnueabi) >/dev/null || \
 	  (apt-get -qq update && apt-get -qq install --yes --no-install-recommends chromium nodejs \
 	  qemu-user libc6-arm64-cross libc6-armhf-cross libc6-armel-cross libc6-riscv64-cross \
-	  openjdk-17-jdk-headless) || \
-	  echo "note: chromium, nodejs, qemu-user and a JDK are not all installed, so tests are skipped"
+	  openjdk-17-jdk-headless kotlin) || \
+	  echo "note: chromium, nodejs, qemu-user and kotlin are not all installed, so tests are skipped"
 	@touch $@
 
 test: lint $(VENV)/system.stamp

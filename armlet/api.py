@@ -121,9 +121,10 @@ def compile(
     stored in float16. With ``multiversion`` the artifact runs on every processor of the
     target's family, with versions of its kernels for better ones; of these what saves least is
     left out for ``max_bytes``, the most that the artifact may take (``SizeError`` if it
-    cannot). ``name`` is the file name that the artifact will have, by which Android looks for
-    it: libMODEL.so unless given. Raises what ``load`` raises, ``InputError``, ``TargetError``,
-    ``ToolchainError``, and ``VerificationError`` naming the culprit when the answers differ.
+    cannot). ``name`` is the file name that the artifact will have, by which Android and
+    macOS look for it: libMODEL.so (or .dylib) unless given. Raises what ``load`` raises,
+    ``InputError``, ``TargetError``, ``ToolchainError``, and ``VerificationError`` naming the
+    culprit when the answers differ.
     What is compiled for another kind of machine is run by an emulator; ``not_run`` of the
     result says why, where there is none.
     """
@@ -260,7 +261,8 @@ def linked(
     native = is_native(target)
     text = manifest(made, verified_by if native or not emulator.find(target).missing else "")
     # elsewhere a program that is linked with the artifact looks for it where it was then
-    soname = (name or f"lib{_stem(made.module)}.so") if target.system == "android" else ""
+    ending = {"android": ".so", "macos": ".dylib"}.get(target.system)
+    soname = (name or f"lib{_stem(made.module)}{ending}") if ending else ""
     link(made.plan, target=target, manifest=text, selftest=expected, output=output, soname=soname)
     if native:
         return artifact.open(output, keep=folder)

@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
+from armlet.compiler.link import elf_format, formats
 from armlet.compiler.link.elf import MACHINES, Elf
 from armlet.compiler.link.format import FormatError
 from armlet.compiler.link.seal import check_seal
@@ -138,7 +139,8 @@ def check_file(path: Path) -> None:
     try:
         with path.open("rb") as file:
             data = _mapped(file)
-        if Elf(data).machine != MACHINES.get(platform.machine()):
+        kind = formats.of_file(data)
+        if kind is not elf_format.FORMAT or Elf(data).machine != MACHINES.get(platform.machine()):
             raise FormatError(f"it is made for another machine than {platform.machine()}")
         check_seal(data)
     except OSError as problem:

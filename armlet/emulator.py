@@ -111,7 +111,7 @@ def _node(target: Target) -> Emulator:
 def _qemu(target: Target) -> Emulator:
     machine = _MACHINES.get(f"{target.system}-{target.architecture}")
     if machine is None:
-        return Emulator(missing=f"no emulator is known for {target.name}")
+        return Emulator(missing=f"no emulator runs programs for {target.name}")
     if machine.qemu == platform.machine() and Path("/", machine.loader).exists():
         return Emulator(guest=partial(_guest, target))
     qemu = shutil.which(f"qemu-{machine.qemu}")

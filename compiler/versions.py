@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from armlet.compiler.ir.group import Group
-from armlet.compiler.link.elf import RELOCATABLE, Elf
+from armlet.compiler.link import formats
 from armlet.compiler.lower.build import default_choice
 from armlet.compiler.lower.compile import Progress, lower
 from armlet.compiler.lower.kernel import Kernel
@@ -52,16 +52,14 @@ def with_versions(
             made[task.kernel] = kernel
         features = tuple(f for f in target.features if f not in base.features)
         for i, kernel in made.items():
-            if gains[i] >= LEAST_GAIN and _code(kernel.object) != _code(latest[i].object):
+            if gains[i] >= LEAST_GAIN and _code(kernel) != _code(latest[i]):
                 found.append(Version(i, kernel, target.name, features, gains[i]))
                 latest[i] = kernel
     return dataclasses.replace(plan, versions=tuple(found))
 
 
-def _code(object: bytes) -> bytes:
-    """The instructions in an object, which names and addresses are not part of."""
-    sections = [s for s in Elf(object, RELOCATABLE).sections if s.name.startswith(".text")]
-    return b"".join(object[s.offset : s.offset + s.size] for s in sections)
+def _code(kernel: Kernel) -> bytes:
+    return formats.of_file(kernel.object).instructions(kernel.object)
 
 
 def _cycles(groups: Sequence[Group], target: Target) -> list[float]:

@@ -30,6 +30,8 @@ _KIB = {"l1": "l1_bytes", "l2": "l2_bytes", "l3": "l3_bytes"}
 class Core:
     name: str
     architectures: tuple[str, ...]
+    #: of machines that have it
+    systems: tuple[str, ...]
     #: LLVM's name of it
     cpu: str
     extensions: tuple[str, ...]
@@ -39,6 +41,10 @@ class Core:
     part: tuple[int, ...]
     #: what else of a target it sets
     values: dict[str, Any]
+
+    def fits(self, family: Target) -> bool:
+        """Whether there are machines of the family with this core."""
+        return family.architecture in self.architectures and family.system in self.systems
 
     def on(self, family: Target) -> Target:
         """Code for this core under the family's system."""
@@ -67,6 +73,7 @@ def _core(name: str, row: dict[str, Any]) -> Core:
     return Core(
         name=name,
         architectures=tuple(row["architecture"]),
+        systems=tuple(row.get("systems", ("linux", "android"))),
         cpu=row.get("cpu", name),
         values=values,
         **{key: tuple(row.get(key, ())) for key in lists},

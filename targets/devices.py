@@ -58,7 +58,7 @@ class Device:
         tuned = max(self.big, key=lambda c: c.count * c.speed)
         family = next(
             f for f in FAMILIES.values()
-            if f.system == self.system and f.architecture in tuned.core.architectures
+            if f.system == self.system and tuned.core.fits(f)
         )  # fmt: skip
         return dataclasses.replace(
             tuned.core.on(family),

@@ -6,8 +6,10 @@ is named, replace them.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
+from .cores import CORES
 from .target import Target
 
 _ARCHITECTURES: dict[str, dict[str, Any]] = {
@@ -26,7 +28,7 @@ _ARCHITECTURES: dict[str, dict[str, Any]] = {
     # the profile RVA22 with vectors; V alone promises registers of 128 bits
     "riscv64": {
         "cpu": "generic-rv64", "attributes": ("+m", "+a", "+f", "+d", "+c", "+v"),
-        "features": ("v",), "vector_registers": 32, "abi": "lp64d", "issue_width": 2,
+        "features": ("v",), "vector_registers": 32, "abi": ("mabi", "lp64d"), "issue_width": 2,
         "fma_units": 1, "load_units": 1,
     },
     # WebAssembly with 128-bit vectors: engines have the registers of the x86 below them (16 of 128
@@ -50,8 +52,16 @@ def _family(system: str, architecture: str, triple: str, zig_triple: str, **valu
     )
 
 
+def _every_mac(family: Target) -> Target:
+    """There is none with less than the first one's processor."""
+    return dataclasses.replace(CORES["apple-m1"].on(family), name=family.name)
+
+
 #: Android 15 loads nothing that is aligned to less than pages of 16 KiB
 _ANDROID = {"page_bytes": 16 << 10}
+#: the A9 of the oldest that iOS 15 runs on; this and macOS 12 are the first that tell by Arm's
+#: names what a processor has
+_IPHONE = {"issue_width": 6, "fma_units": 3, "l1_bytes": 64 << 10, "l2_bytes": 3 << 20, "cores": 2}
 #: a browser is no part of the name, and has one thread for us
 _WEB = {"name": "wasm32", "cores": 1}
 
@@ -62,7 +72,13 @@ FAMILIES: dict[str, Target] = {
         _family(
             "linux", "arm64", "aarch64-linux-gnu", "aarch64-linux-gnu.2.17", page_bytes=64 << 10
         ),
-        _family("linux", "armv7", "armv7l-linux-gnueabihf", "arm-linux-gnueabihf.2.17"),
+        _family(
+            "linux",
+            "armv7",
+            "armv7l-linux-gnueabihf",
+            "arm-linux-gnueabihf.2.17",
+            abi=("mfloat-abi", "hard"),
+        ),
         _family("linux", "riscv64", "riscv64-linux-gnu", "riscv64-linux-gnu.2.27"),
         _family(
             "android", "arm64", "aarch64-linux-android", "aarch64-linux-android.21", **_ANDROID
@@ -81,6 +97,10 @@ FAMILIES: dict[str, Target] = {
             features=("sse4_2", "popcnt"),
             **_ANDROID,
         ),
+        _every_mac(
+            _family("macos", "arm64", "aarch64-apple-macosx12.0.0", "aarch64-macos.12.0-none")
+        ),
+        _family("ios", "arm64", "aarch64-apple-ios15.0.0", "aarch64-ios.15.0-none", **_IPHONE),
         _family("web", "wasm32", "wasm32-unknown-unknown", "wasm32-freestanding-none", **_WEB),
     )
 }

@@ -25,7 +25,7 @@ from .target import Target
 
 def cores_of(family: Target) -> list[Target]:
     """The family's targets for a named core."""
-    return [c.on(family) for c in CORES.values() if family.architecture in c.architectures]
+    return [c.on(family) for c in CORES.values() if c.fits(family)]
 
 
 #: Every family, each with all its cores; devices and extensions make more.

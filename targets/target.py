@@ -38,8 +38,8 @@ class Target:
     #: float32 lanes of a vector register (``computing`` gives those of other dtypes)
     lanes: int
     vector_registers: int
-    #: LLVM's name of the calling convention, where the triple does not say it
-    abi: str = ""
+    #: TVM's option and LLVM's name of the calling convention, where the triple does not say it
+    abi: tuple[str, str] | None = None
     pointer_bytes: int = 8
     #: of the largest pages that the system maps libraries in
     page_bytes: int = 4 << 10
@@ -108,7 +108,7 @@ class Target:
             "opt-level": 3,
             # TVM knows those of other architectures, and warns of a guess
             "vector-width": 32 * self.lanes,
-            **({"mabi": self.abi} if self.abi else {}),
+            **(dict([self.abi]) if self.abi else {}),
         }
 
     @property

@@ -110,10 +110,10 @@ def is_artifact(path: Path) -> bool:
     """Whether the file is a library; what cannot be read is told by whoever opens it."""
     from armlet.compiler.link import formats
 
-    named = path.suffix in (".so", ".wasm")
+    named = path.suffix in (".so", ".wasm", ".dylib", ".a")
     try:
         with path.open("rb") as file:
-            return named or formats.is_known(file.read(4))
+            return named or formats.is_known(file.read(8))
     except OSError:
         return named
 

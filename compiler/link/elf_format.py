@@ -100,16 +100,22 @@ def _code_bytes(object: bytes) -> int:
     return sum(s.size for s in Elf(object, RELOCATABLE).sections if s.flags & _SHF_ALLOC)
 
 
+def _instructions(object: bytes) -> bytes:
+    sections = [s for s in Elf(object, RELOCATABLE).sections if s.name.startswith(".text")]
+    return b"".join(object[s.offset : s.offset + s.size] for s in sections)
+
+
 FORMAT = Format(
     magic=b"\x7fELF",
     flags=("-fPIC",),
     compiler=_compiler,
     instead="",
-    section='"a",%progbits',
+    section=(f'.section {CONSTANT_SECTION},"a",%progbits', ".hidden armlet_constants"),
     link=_link,
     problems=_problems,
     parts=_parts,
     code_bytes=_code_bytes,
+    instructions=_instructions,
     # the loader ignores what lies behind
     trailer=lambda size: b"",
 )

@@ -49,8 +49,8 @@ class Format:
     compiler: Callable[[str], list[object]]
     #: folder of ``runtime/`` whose files take the places of their namesakes in ``runtime/src``
     instead: str
-    #: the attributes of the section of the weights, for the assembler
-    section: str
+    #: assembly that begins the section of the weights, and hides ``armlet_constants`` from others
+    section: tuple[str, ...]
     #: (objects and libraries, the functions to export, target, the name by which it knows itself
     #: or "", folder) -> the finished file
     link: Callable[[Sequence[object], Sequence[str], LinkTarget, str, Path], Path]
@@ -60,5 +60,8 @@ class Format:
     parts: Callable[[memoryview], dict[str, Extent]]
     #: what a relocatable object adds to the memory of a program
     code_bytes: Callable[[bytes], int]
-    #: what must precede ``size`` bytes behind the end, so that the file stays one of its kind
-    trailer: Callable[[int], bytes]
+    #: the instructions in such an object, which names and addresses are not part of
+    instructions: Callable[[bytes], bytes]
+    #: what must precede ``size`` bytes behind the end, so that the file stays one of its kind;
+    #: None where nothing may follow
+    trailer: Callable[[int], bytes] | None

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from . import elf_format, wasm
+from . import elf_format, macho_format, wasm
 from .format import Format, FormatError
 
-_BY_ARCHITECTURE = {"wasm32": wasm.FORMAT}
-_ALL = (elf_format.FORMAT, *_BY_ARCHITECTURE.values())
+_BY_SYSTEM = {
+    "freestanding": wasm.FORMAT, "macos": macho_format.DYLIB, "ios": macho_format.ARCHIVE,
+}  # fmt: skip
+_ALL = (elf_format.FORMAT, *_BY_SYSTEM.values())
 
 
 def of_triple(triple: str) -> Format:
     """The kind that a system's loader takes."""
-    return _BY_ARCHITECTURE.get(triple.partition("-")[0], elf_format.FORMAT)
+    return _BY_SYSTEM.get(triple.split("-")[1].partition(".")[0], elf_format.FORMAT)
 
 
 def is_known(data: bytes) -> bool:

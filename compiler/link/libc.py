@@ -33,22 +33,22 @@ _DOUBLE = _words("""
     nearbyint nextafter pow remainder rint round sin sinh sqrt tan tanh tgamma trunc
 """)
 
-_LIBM = [*_DOUBLE, *(f"{name}f" for name in _DOUBLE)]
+MATHEMATICS = [*_DOUBLE, *(f"{name}f" for name in _DOUBLE)]
 
 
 def libraries(triple: str) -> dict[str, list[str]]:
     """Name that the loader looks for -> functions, for the C library of a zig triple."""
-    _, system, libc = triple.partition(".")[0].split("-")
-    if system == "freestanding":
-        return {}  # the runtime brings what it uses
+    _, system, libc = triple.split("-")
+    if system == "freestanding" or "." in system:
+        return {}  # the runtime brings what it uses, or zig's linker knows it (macho_format.py)
     if libc.startswith("gnu"):
         return {
             "libc.so.6": _LIBC, "libpthread.so.0": _THREADS, "libdl.so.2": _LOADER,
-            "libm.so.6": _LIBM,
+            "libm.so.6": MATHEMATICS,
         }  # fmt: skip
     if bionic.is_android(triple):
         return bionic.libraries(bionic.level_of(triple))
-    return {"libc.so": [*_LIBC, *_THREADS, *_LOADER, *_LIBM]}
+    return {"libc.so": [*_LIBC, *_THREADS, *_LOADER, *MATHEMATICS]}
 
 
 def stub(functions: list[str]) -> str:

@@ -52,7 +52,7 @@ def runtime(triple: str) -> Runtime:
     """Objects and stubs for a zig triple, from the cache or compiled now."""
     stubs = libc.libraries(triple)
     format = formats.of_triple(triple)
-    c_files = _sources(format.instead)
+    c_files = sources(format.instead)
     includes = [f"-I{HEADER.parent}", f"-I{SOURCES}"]
     command = [*format.compiler(triple), *FLAGS, *format.flags, *includes]
 
@@ -74,7 +74,7 @@ def runtime(triple: str) -> Runtime:
     )
 
 
-def _sources(instead: str) -> list[Path]:
+def sources(instead: str) -> list[Path]:
     """The runtime's files, and a system's own, which take the places of their namesakes."""
     own = (SOURCES.parent / instead).glob("*.c") if instead else ()
     files = {path.name: path for path in (*SOURCES.glob("*.c"), *own)}

@@ -2,7 +2,8 @@
 
 A damaged library can crash the dynamic loader. The seal holds the file's length and a
 checksum of everything but the weights, so that checking a large model is as quick as a
-small one. It lies where no loader minds (``Format.trailer``).
+small one. It lies where no loader minds (``Format.trailer``); kinds of files that end with their
+own signature, or are no libraries, have none.
 """
 
 from __future__ import annotations
@@ -27,10 +28,13 @@ def _checksum(data: memoryview) -> int:
 
 def seal(path: Path) -> None:
     data = path.read_bytes()
-    trailer = formats.of_file(data).trailer(_SEAL.size)
-    data += trailer
+    trailer = formats.of_file(data).trailer
+    if trailer is None:
+        return
+    before = trailer(_SEAL.size)
+    data += before
     with path.open("ab") as file:
-        file.write(trailer + _SEAL.pack(_MAGIC, len(data), _checksum(memoryview(data))))
+        file.write(before + _SEAL.pack(_MAGIC, len(data), _checksum(memoryview(data))))
 
 
 def check_seal(data: memoryview) -> None:

@@ -14,7 +14,6 @@ from armlet.compiler.ir import TensorType
 from armlet.compiler.ir.types import SHORT_NAMES
 from armlet.compiler.plan.plan import ALIGNMENT, Location, Plan, Space, Tensor
 
-from .format import CONSTANT_SECTION
 from .selftest import SelfTest
 
 FORMAT = 1
@@ -36,10 +35,10 @@ def source(
     manifest: Mapping[str, Any],
     selftest: SelfTest | None,
     constants: Path,
-    section: str,
+    section: Sequence[str],
 ) -> str:
     """C text; ``constants`` is the file that ``write_constants`` filled, and ``section`` the
-    attributes of its section, for the assembler."""
+    assembly that begins its section."""
     text = _constants(plan, constants, section)
     return _Writer(plan).source(features, manifest, selftest, text)
 
@@ -211,16 +210,15 @@ class _Writer:
         return f"const model_tables armlet_model = {{\n{rows}\n}};"
 
 
-def _constants(plan: Plan, file: Path, section: str) -> str:
+def _constants(plan: Plan, file: Path, section: Sequence[str]) -> str:
     lines = [
-        f".section {CONSTANT_SECTION},{section}",
+        *section,
         f".balign {ALIGNMENT}",
         ".globl armlet_constants",
-        ".hidden armlet_constants",
         "armlet_constants:",
         f'.incbin "{file}"',
-        f".size armlet_constants, {max(plan.constant_bytes, 1)}",
         ".text",
     ]
     text = "\n".join(f'    "{_quoted(line.encode())}\\n"' for line in lines)
-    return f"__asm__(\n{text});\nextern const unsigned char armlet_constants[];"
+    declared = 'extern const unsigned char armlet_constants[] __asm__("armlet_constants");'
+    return f"__asm__(\n{text});\n{declared}"

@@ -65,8 +65,10 @@ def cache_dir(name: str) -> Path:
 
 
 def llvm_triple(zig_triple: str) -> str:
-    """As the bare tools understand it: without the version of the C library, save Android's."""
+    """As the bare tools understand it: of C libraries' versions with Android's and Apple's only."""
     architecture, system, libc = zig_triple.split("-")
+    if "." in system:
+        return f"{architecture}-apple-{system.replace('.', '', 1)}"
     name, _, version = libc.partition(".")
     if name.startswith("android"):
         return f"{_ANDROID.get(architecture, architecture)}-{system}-{name}{version}"

@@ -12,7 +12,7 @@ from pathlib import Path
 import armlet.runtime
 
 from . import toolchain
-from .format import Extent, Format, FormatError, LinkTarget
+from .format import CONSTANT_SECTION, Extent, Format, FormatError, LinkTarget
 
 #: what runtime/bindings/js/armlet.mjs gives: C's function where it is one of Math's
 _MATH = (
@@ -157,6 +157,11 @@ def _code_bytes(object: bytes) -> int:
     return sum(_section(object, kind).size for kind in (_CODE, _DATA))
 
 
+def _instructions(object: bytes) -> bytes:
+    code = _section(object, _CODE)
+    return object[code.offset : code.offset + code.size]
+
+
 def _trailer(size: int) -> bytes:
     """The head of a custom section."""
     name = b"armlet.seal"
@@ -169,10 +174,11 @@ FORMAT = Format(
     flags=("-mbulk-memory",),
     compiler=_compiler,
     instead=_OWN.name,
-    section='"",@',
+    section=(f'.section {CONSTANT_SECTION},"",@', ".hidden armlet_constants"),
     link=_link,
     problems=_problems,
     parts=_parts,
     code_bytes=_code_bytes,
+    instructions=_instructions,
     trailer=_trailer,
 )

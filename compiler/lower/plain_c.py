@@ -154,9 +154,13 @@ def _by_pointer(buffers: Sequence[Any]) -> tuple[list[Any], list[Any]]:
 
 def plain_c(func: Any, symbol: str, target: Any) -> PlainFunction:
     """``func`` takes buffers; the result takes pointers, as the module's head shows."""
-    func = func.with_attr({"global_symbol": symbol, "tirx.noalias": True, "target": target})
-    extremes = str(target.attrs["mtriple"]).startswith("aarch64")
-    func = _passes(extremes)(tvm.IRModule({symbol: func}))[symbol]
+    triple = str(target.attrs["mtriple"])
+    # vectors are of the lengths that templates chose: where TVM knows of registers of any length
+    # (RVV, SVE), it would make loops over parts of them
+    plain = tvm.target.Target({"kind": "llvm", "mtriple": triple})
+    func = func.with_attr({"global_symbol": symbol, "tirx.noalias": True, "target": plain})
+    func = _passes(triple.startswith("aarch64"))(tvm.IRModule({symbol: func}))[symbol]
+    func = func.with_attr("target", target)
     buffers = [p for p in func.params if not isinstance(p.ty, tvm.ir.PrimType)]
     edit = _Edit(symbol, *func.params[len(buffers) :])
     body = edit(func.body)

@@ -1,12 +1,9 @@
 #define _GNU_SOURCE
 #include "beacon.h"
 
-#include <limits.h>
-#include <linux/futex.h>
-#include <sched.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
+
+#include "system.h"
 
 enum { SPINS_BETWEEN_LOOKS = 16 };
 
@@ -25,7 +22,7 @@ static void pause_cpu(void) {
 }
 
 int beacon_place(beacon *b) {
-    int cpu = sched_getcpu();
+    int cpu = system_cpu();
     if (atomic_load_explicit(&b->cpu, memory_order_relaxed) != cpu)
         atomic_store_explicit(&b->cpu, cpu, memory_order_relaxed);
     return cpu;
@@ -35,8 +32,7 @@ int beacon_place(beacon *b) {
  * two sees the other, so that no wake-up is lost. */
 void beacon_set(beacon *b, uint32_t value) {
     atomic_store(&b->value, value);
-    if (atomic_load(&b->sleeping))
-        syscall(SYS_futex, &b->value, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+    if (atomic_load(&b->sleeping)) system_wake(&b->value);
 }
 
 uint32_t beacon_wait(beacon *b, uint32_t old, int64_t spin_ns) {
@@ -48,11 +44,11 @@ uint32_t beacon_wait(beacon *b, uint32_t old, int64_t spin_ns) {
             if (value != old) return value;
             pause_cpu();
         }
-        if (atomic_load_explicit(&b->cpu, memory_order_relaxed) == sched_getcpu()) break;
+        int cpu = system_cpu();
+        if (cpu != NOT_TOLD && cpu == atomic_load_explicit(&b->cpu, memory_order_relaxed)) break;
     }
     atomic_store(&b->sleeping, 1);
-    while ((value = atomic_load(&b->value)) == old)
-        syscall(SYS_futex, &b->value, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
+    while ((value = atomic_load(&b->value)) == old) system_sleep(&b->value, old);
     atomic_store(&b->sleeping, 0);
     return value;
 }

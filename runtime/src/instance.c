@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cpu.h"
+#include "system.h"
 
 enum { DEFAULT_SPIN_US = 100, MAX_THREADS = 1024 };
 
@@ -116,8 +117,8 @@ static armlet_status start_threads(armlet_instance *m, const armlet_options *o, 
 }
 
 static armlet_status build(armlet_instance *m, const armlet_options *o) {
-    int32_t usable = pool_usable_cpus();
-    int32_t wanted = o->threads ? o->threads : o->cpu_count ? (int32_t)o->cpu_count : pool_big_cpus();
+    int32_t usable = system_usable_cpus();
+    int32_t wanted = o->threads ? o->threads : o->cpu_count ? (int32_t)o->cpu_count : system_big_cpus();
     m->threads = wanted < armlet_model.ways ? wanted : armlet_model.ways;
     armlet_status status = take_memory(m);
     if (status == ARMLET_OK) choose_versions(m);

@@ -4,14 +4,13 @@
 #include "pool.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "beacon.h"
-#include "cores.h"
+#include "system.h"
 
 /* Enough for generated code, whatever the C library's default is. */
 enum { STACK_BYTES = 1 << 20 };
@@ -38,51 +37,23 @@ struct pool {
     worker workers[];
 };
 
-int32_t pool_usable_cpus(void) {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-    int count = CPU_COUNT(&set);
-    return count > 0 ? count : 1;
-}
-
-static void stay_big(void) {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return;
-    int all = CPU_COUNT(&set);
-    if (cores_keep_big(&set) < all) sched_setaffinity(0, sizeof set, &set);
-}
-
-static int32_t place(int32_t cpu) {
-    if (cpu < 0 || cpu >= CPU_SETSIZE) return -1;
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET((size_t)cpu, &set);
-    return sched_setaffinity(0, sizeof set, &set);
-}
-
 /* A busy scheduler may keep a worker on its leader's CPU, where each sleeps while the other runs. A
  * worker that has met its leader there for some jobs moves to any other CPU (which takes as long as
  * those jobs did), unless it was placed or there are too few for all. */
 static void make_way(worker *w) {
     int cpu = beacon_place(&w->done);
-    bool met = cpu == atomic_load_explicit(&w->posted.cpu, memory_order_relaxed);
+    bool met = cpu != NOT_TOLD && cpu == atomic_load_explicit(&w->posted.cpu, memory_order_relaxed);
     w->meetings = met ? w->meetings + 1 : 0;
     if (w->meetings < MOST_MEETINGS || w->cpu != ANYWHERE || w->pool->spin_ns == 0) return;
     w->meetings = 0;
-    cpu_set_t usable, others;
-    if (cpu < 0 || cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof usable, &usable) != 0) return;
-    others = usable;
-    CPU_CLR((size_t)cpu, &others);
-    if (sched_setaffinity(0, sizeof others, &others) != 0) return;
-    sched_setaffinity(0, sizeof usable, &usable);
-    beacon_place(&w->done);
+    if (system_leave(cpu)) beacon_place(&w->done);
 }
 
 static void *work(void *argument) {
     worker *w = argument;
     pool *p = w->pool;
-    w->misplaced = w->cpu != ANYWHERE && place(w->cpu) != 0;
-    if (w->cpu == ANYWHERE && p->big) stay_big();
+    w->misplaced = w->cpu != ANYWHERE && !system_place(w->cpu);
+    if (w->cpu == ANYWHERE && p->big) system_stay_big();
     for (uint32_t turn = 1;; turn++) {
         beacon_set(&w->done, turn);
         beacon_wait(&w->posted, turn, p->spin_ns);
@@ -115,7 +86,7 @@ pool_status pool_create(int32_t threads, int64_t spin_ns, const int32_t *cpus, s
     memset(memory, 0, bytes);
     pool *p = memory;
     p->spin_ns = spin_ns;
-    p->big = threads > 1 && threads <= pool_big_cpus();
+    p->big = threads > 1 && threads <= system_big_cpus();
     pool_status status = POOL_OK;
     for (int32_t i = 0; i < threads - 1 && status == POOL_OK; i++) {
         worker *w = &p->workers[i];

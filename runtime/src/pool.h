@@ -10,12 +10,6 @@ typedef void pool_job(void *context, int32_t part, int32_t parts);
 
 typedef enum { POOL_OK, POOL_NO_MEMORY, POOL_NO_THREAD, POOL_NO_PLACE } pool_status;
 
-/* CPUs that this process may use, at least 1. */
-int32_t pool_usable_cpus(void);
-
-/* Those of them that are big cores, at least 1. */
-int32_t pool_big_cpus(void);
-
 /* `threads` counts the caller's. Thread i > 0 is pinned to cpus[i % cpu_count] if there are any,
  * else kept on the big cores if these are enough for all threads. */
 pool_status pool_create(int32_t threads, int64_t spin_ns, const int32_t *cpus, size_t cpu_count,

@@ -1,8 +1,6 @@
 /* One thread: the caller's. */
 #include "pool.h"
 
-int32_t pool_usable_cpus(void) { return 1; }
-
 pool_status pool_create(int32_t threads, int64_t spin_ns, const int32_t *cpus, size_t cpu_count,
                         pool **made) {
     (void)spin_ns, (void)cpus, (void)cpu_count;

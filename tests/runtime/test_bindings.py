@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import shutil
@@ -80,6 +81,33 @@ def test_java_classes_do_all_that_the_c_header_does(tmp_path):
     said = run(machine, *options, "-cp", classes, "Exercise", artifact)
     assert "WARNING" not in said
     check_answer(said)
+
+
+@linux
+@pytest.mark.slow
+def test_the_kotlin_of_the_guide_classifies(tmp_path):
+    _, machine = java()
+    if not (compiler := shutil.which("kotlinc")):
+        pytest.skip("no Kotlin compiler on this machine")
+    guide = HERE.parents[1] / "docs" / "how-to" / "use-a-model-in-an-android-app.md"
+    (example,) = re.findall(r"```kotlin\n(import .*?)```", guide.read_text(), re.DOTALL)
+    (tmp_path / "Classifier.kt").write_text(example)
+    (tmp_path / "Main.kt").write_text(
+        "fun main() = println(Classifier().classify(FloatArray(512) { i -> i / 64f }))"
+    )
+    # the guide's model has a name, by which Java looks for it as Android does
+    tiny.artifact(tmp_path / "libmobilenet.so")
+    library, classes = jni.library(HOST), tmp_path / "classes.jar"
+    classes.write_bytes(aar._classes())
+    run(compiler, "-cp", classes, *sorted(tmp_path.glob("*.kt")), "-include-runtime",
+        "-d", tmp_path / "app.jar")  # fmt: skip
+    command = [machine, "-cp", f"{tmp_path / 'app.jar'}:{classes}"]
+    done = subprocess.run(
+        [*command, f"-Djava.library.path={library.parent}", "MainKt"], capture_output=True,
+        text=True, env={**os.environ, "LD_LIBRARY_PATH": str(tmp_path)},
+    )  # fmt: skip
+    # row i is (i + j / 64) times the weights, squared: the last has the largest sum
+    assert done.stdout.strip() == "7", done.stderr
 
 
 def test_places_in_the_table_of_jni_are_those_of_the_jdk(tmp_path):

@@ -31,7 +31,8 @@ def compile_c(arguments: list[object]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def instrumented(driver: str, sanitizers: str, folder: Path) -> Path:
+def instrumented(driver: str, sanitizers: str, folder: Path, instead: str = "") -> Path:
+    """``instead``: the folder of another system's part of the runtime."""
     flag = f"-fsanitize={sanitizers}"
     (folder / "probe.c").write_text("int main(void) { return 0; }")
     probe = [str(CC), flag, "probe.c", "-o", "probe"]
@@ -45,8 +46,9 @@ def instrumented(driver: str, sanitizers: str, folder: Path) -> Path:
     (folder / "tables.c").write_text(text)
     (folder / "kernels.c").write_text("\n".join(tiny.SOURCES.values()))
     program = folder / driver
-    sources = [DRIVERS / f"{driver}.c", *sorted(runtime.SOURCES.glob("*.c"))]
-    includes = [f"-I{runtime.SOURCES}", f"-I{runtime.HEADER.parent}"]
+    sources = [DRIVERS / f"{driver}.c", *runtime.sources(instead)]
+    headers = [runtime.SOURCES, runtime.HEADER.parent, DRIVERS / instead]
+    includes = [f"-I{path}" for path in headers]
     options = ["-g", "-O1", "-pthread", flag, "-fno-sanitize-recover=all", "-o", program]
     compile_c([*options, *includes, *sources, folder / "tables.c", folder / "kernels.c", "-lm"])
     return program
@@ -64,8 +66,9 @@ def test_lifecycle_and_misuse_are_clean_under_address_and_ub_sanitizers(tmp_path
     assert done.returncode == 0, done.stderr
 
 
-def test_eight_threads_with_eight_instances_are_clean_under_thread_sanitizer(tmp_path):
-    program = instrumented("threads", "thread", tmp_path)
+@pytest.mark.parametrize("system", ["", "apple"])
+def test_eight_threads_with_eight_instances_are_clean_under_thread_sanitizer(tmp_path, system):
+    program = instrumented("threads", "thread", tmp_path, system)
     # older ThreadSanitizers cannot map their shadow under strong address randomisation
     prefix = ["setarch", "-R"] if shutil.which("setarch") else []
     done = subprocess.run([*prefix, program], capture_output=True, text=True, timeout=300)

@@ -34,9 +34,8 @@ def test_little_cores_are_left_out(tmp_path, capacities, kept):
         (tmp_path / f"cpu{cpu}").mkdir()
         if capacity is not None:
             (tmp_path / f"cpu{cpu}" / "cpu_capacity").write_text(f"{capacity}\n")
-    program, sources = tmp_path / "cores", runtime.SOURCES
+    program, sources = tmp_path / "system", runtime.SOURCES
     folder = f'-DCORES_FOLDER="{tmp_path}"'
-    files = [DRIVERS / "cores.c", sources / "cores.c"]
-    compile_c([*WARNINGS, folder, f"-I{sources}", *files, "-o", program])
+    compile_c([*WARNINGS, folder, f"-I{sources}", DRIVERS / "system.c", "-o", program])
     done = subprocess.run([program, str(len(capacities))], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, kept)
