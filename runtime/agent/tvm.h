@@ -10,8 +10,12 @@ typedef struct {
     channel *through; /* NULL: the socket itself */
 } tvm_stream;
 
-/* Serves one client whose magic has been seen but not read; `match_key` is what it must say ("": any). The process
- * ends with the session. */
-void tvm_session(tvm_stream stream, const settings *settings, const char *match_key);
+/* Serves one client, whose magic has been seen but not read. It must say one of `match_keys`, which have spaces
+ * between ("": it may say anything). The process ends with the session. */
+void tvm_session(tvm_stream stream, const settings *settings, const char *match_keys);
+
+/* Offers the device at TVM's proxy at HOST:PORT/KEY, again and again, with a process for each session. Returns
+ * only if that cannot be a proxy, or is not on this machine; then with a sentence. */
+const char *tvm_proxy(const char *place, const settings *settings);
 
 #endif
