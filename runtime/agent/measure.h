@@ -4,8 +4,8 @@
 
 #include "session.h"
 
-/* The request `measure`. Each candidate runs in a process of its own batch, which is started again without
- * the one that ended it. */
+/* The request `measure`. Candidates run in a process of the batch, which is started again without the one that
+ * ended it. */
 bool measure(session *s, reader *r);
 
 #endif
