@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import setup
 
-ROOMS = ["frontends", "compiler", "schedules", "targets", "runtime", "tuning_logs"]
+ROOMS = ["rpc", "frontends", "compiler", "schedules", "targets", "runtime", "tuning_logs"]
 
 
 def packages():
