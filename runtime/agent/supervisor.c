@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "peer.h"
 #include "tvm.h"
 
 enum { SESSIONS = 64, STRANGERS = 16, MAGIC_MS = 5000, MAX_DEPTH = 8 };
@@ -61,14 +62,6 @@ void remove_folder(const char *path) {
     int folder = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (folder >= 0) remove_inside(folder, 0);
     rmdir(path);
-}
-
-static bool is_loopback(const struct sockaddr_storage *a) {
-    if (a->ss_family == AF_INET)
-        return ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr) >> 24 == 127;
-    static const uint8_t own[16] = {[15] = 1}, mapped[13] = {[10] = 0xff, [11] = 0xff, [12] = 127};
-    const uint8_t *address = ((const struct sockaddr_in6 *)a)->sin6_addr.s6_addr;
-    return memcmp(address, own, 16) == 0 || memcmp(address, mapped, 13) == 0;
 }
 
 /* In the session's own process, which ends afterwards. */

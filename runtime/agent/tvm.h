@@ -11,7 +11,7 @@ typedef struct {
 } tvm_stream;
 
 /* Serves one client, whose magic has been seen but not read. It must say one of `match_keys`, which have spaces
- * between ("": it may say anything). The process ends with the session. */
+ * between ("": it may say anything; NULL: TVM's proxy has asked it). The process ends with the session. */
 void tvm_session(tvm_stream stream, const settings *settings, const char *match_keys);
 
 /* Offers the device at TVM's proxy at HOST:PORT/KEY, again and again, with a process for each session. Returns
