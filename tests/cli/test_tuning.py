@@ -28,7 +28,7 @@ def _own_records(tmp_path, monkeypatch):
 def invents(monkeypatch):
     """No kernel is built: every config has a time, and the default the worst."""
     fake = FakeMeter(lambda point: 3e-3 if point.default else invented(point))
-    monkeypatch.setattr(Meter, "times", lambda self, points, **race: fake.times(points))
+    monkeypatch.setattr(Meter, "start", lambda self, *points, **race: fake.start(*points))
 
 
 def test_a_tuned_model_uses_what_was_found(document, small_cnn, tmp_path, invents):
