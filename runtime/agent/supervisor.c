@@ -159,13 +159,19 @@ static void clear_away(const settings *settings, pid_t pid) {
     remove_folder(path);
 }
 
-static void reap(const settings *settings) {
+/* Whether any that had found out about its host has ended. */
+static bool reap(const settings *settings) {
+    bool known = false;
     for (;;) {
         siginfo_t ended = {0};
-        if (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || !ended.si_pid) return;
+        if (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || !ended.si_pid)
+            return known;
         clear_away(settings, ended.si_pid);
-        for (int i = 0; i < SESSIONS; i++)
-            if (sessions.pids[i] == ended.si_pid) sessions.pids[i] = 0;
+        for (int i = 0; i < SESSIONS; i++) {
+            if (sessions.pids[i] != ended.si_pid) continue;
+            known |= sessions.standing[i] == KNOWN;
+            sessions.pids[i] = 0;
+        }
     }
 }
 
@@ -210,8 +216,9 @@ void supervise(const settings *settings, int listener, tracker *tracker) {
         int ready = ppoll(files, 2, timeout_ms < 0 ? NULL : &timeout, &signals);
         if (ready > 0 && files[0].revents)
             accept_all(settings, listener, tracker ? tracker_match_keys(tracker) : "", &signals);
-        reap(settings);
+        bool ended = reap(settings);
         if (!tracker) continue;
+        if (ended) tracker_busy(tracker, true);
         tracker_busy(tracker, any_known());
         tracker_work(tracker, ready > 0 ? files[1].revents : 0);
     }
