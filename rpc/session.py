@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from armlet.artifact import SelfTestReport
 from armlet.binding import DTYPES
 from armlet.errors import (
     ArmletError,
@@ -33,6 +32,8 @@ from armlet.errors import (
     ExecutionError,
     NotOnDeviceError,
 )
+from armlet.model import SelfTestReport
+from armlet.state import State
 
 from .channel import Channel
 from .fields import Reader, block, pack
@@ -77,23 +78,6 @@ class Request:
     fields: bytes = b""
     seconds: float = DEADLINE
     part: Callable[[Reader], None] | None = None
-
-
-@dataclass(frozen=True)
-class State:
-    """How a device does at ``seconds`` of its steady clock."""
-
-    seconds: float
-    #: °C, NaN where it does not tell
-    temperature: float
-    free_bytes: int
-    #: MHz of each cluster, 0 where it does not tell
-    mhz: tuple[float, ...]
-
-    @classmethod
-    def read(cls, fields: Reader) -> State:
-        seconds, temperature, free, count = fields.numbers("ddQI")
-        return cls(seconds, temperature, free, tuple(k / 1000 for k in fields.numbers(f"{count}I")))
 
 
 @dataclass(frozen=True)
@@ -295,10 +279,10 @@ class Session:
 
         def read(fields: Reader) -> None:
             count = fields.u32()
-            part(np.frombuffer(fields.raw(8 * count), "<f8").copy(), State.read(fields))
+            part(np.frombuffer(fields.raw(8 * count), "<f8").copy(), read_state(fields))
 
         fields = pack("IIddId", handle, _ms(deadline), warmup, seconds, runs, rate)
-        return State.read(self.ask(BENCH, fields, deadline, read))
+        return read_state(self.ask(BENCH, fields, deadline, read))
 
     def profile(
         self, handle: int, runs: int, deadline: float = DEADLINE
@@ -338,7 +322,7 @@ class Session:
     # ---- the device
 
     def state(self) -> State:
-        return State.read(self.ask(STATE))
+        return read_state(self.ask(STATE))
 
     def tunnel(self) -> Channel:
         """The channel, of which frames carry TVM's protocol from now on."""
@@ -366,6 +350,11 @@ class Session:
                     self.state()
             finally:
                 self._lock.release()
+
+
+def read_state(fields: Reader) -> State:
+    seconds, temperature, free, count = fields.numbers("ddQI")
+    return State(seconds, temperature, free, tuple(k / 1000 for k in fields.numbers(f"{count}I")))
 
 
 def _who() -> str:

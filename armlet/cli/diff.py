@@ -23,8 +23,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from armlet.artifact import CompiledModel
     from armlet.compiler.ir import Module
+    from armlet.model import OpenModel
 
 
 def diff(
@@ -74,7 +74,7 @@ def diff(
 
 def _both(
     model: Path, artifact: Path | None, shapes: dict[str, tuple[int, ...]], target: str
-) -> tuple[CompiledModel, Module]:
+) -> tuple[OpenModel, Module]:
     """The artifact and its source."""
     from armlet import api
     from armlet.compiler.build import build

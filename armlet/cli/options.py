@@ -14,8 +14,8 @@ from armlet.errors import InputError, SettingError, TargetError
 if TYPE_CHECKING:
     import numpy as np
 
-    from armlet.artifact import CompiledModel, TensorInfo
     from armlet.compiler.ir import Module
+    from armlet.model import OpenModel, TensorInfo
 
     Arrays = dict[str, np.ndarray]
 
@@ -147,7 +147,7 @@ def counts_of(option: str, text: str) -> list[int]:
 
 
 def source_of(
-    compiled: CompiledModel, path: Path, shapes: Mapping[str, Sequence[int]] | None = None
+    compiled: OpenModel, path: Path, shapes: Mapping[str, Sequence[int]] | None = None
 ) -> Module:
     """The model that an artifact was compiled from, at the artifact's shapes."""
     from armlet import api
@@ -230,9 +230,7 @@ def filled(info: TensorInfo, index: int, how: str) -> np.ndarray:
     return random_array(info.dtype, info.shape, index)
 
 
-def feeds_of(
-    model: CompiledModel, texts: Iterable[str] | None, file: Path | None
-) -> dict[str, Any]:
+def feeds_of(model: OpenModel, texts: Iterable[str] | None, file: Path | None) -> dict[str, Any]:
     """The inputs that ``--input`` and ``--inputs`` give; what is missing is not their matter."""
     names = [i.name for i in model.inputs]
     given: dict[str, Any] = named(read_arrays(file), names, file) if file else {}

@@ -12,7 +12,7 @@ from . import show
 from .options import InputFile, Inputs, Json, feeds_of
 
 if TYPE_CHECKING:
-    from armlet.artifact import CompiledModel
+    from armlet.model import OpenModel
     from armlet.profile import LayerProfile
     from armlet.roofline import Machine
 
@@ -46,7 +46,7 @@ def profile(
 
 
 def layers_of(
-    model: CompiledModel, feeds: dict[str, Any], threads: int
+    model: OpenModel, feeds: dict[str, Any], threads: int
 ) -> tuple[Machine, list[LayerProfile]]:
     """What this machine can do with so many threads, and the profile of every task."""
     from armlet import profile, roofline
