@@ -14,6 +14,7 @@
 
 #include "clock.h"
 #include "crypto.h"
+#include "outcomes.h"
 
 enum { NAME_BYTES = 2 * HASH_BYTES + 1, PIECE_BYTES = 1 << 16, LOOK_AGAIN_MS = 10 };
 
@@ -234,9 +235,9 @@ bool store_remove(session *s, reader *r) {
     if (!complete(r)) return done_failed(s, REFUSED, "remove is malformed: it has a hash");
     give_up();
     path_of(s, hash, ".part", path);
-    bool part = unlink(path) == 0;
+    bool part = unlink(path) == 0, outcomes = outcomes_remove(s, hash);
     path_of(s, hash, "", path);
-    if (unlink(path) != 0 && !part) return done_failed(s, MISSING, "there is no such file");
+    if (unlink(path) != 0 && !part && !outcomes) return done_failed(s, MISSING, "there is no such file");
     writer w = done_begin(s);
     return done_send(s, &w);
 }
