@@ -194,15 +194,7 @@ class Session:
         progress: Callable[[int], None] = lambda present: None,
     ) -> None:
         """Sends a blob from byte ``start`` on."""
-        view = memoryview(data).cast("B")
-
-        def pieces() -> Iterator[Request]:
-            # an empty blob is one piece, too
-            for at in range(start, max(len(view), start + 1), PIECE):
-                head = hash + pack("QQ", len(view), at)
-                yield Request(PUT, head + block(view[at : at + PIECE]))
-
-        for fields in self.exchange(pieces()):
+        for fields in self.exchange(pieces(hash, data, start)):
             progress(fields.u64())
 
     def remove(self, hash: bytes) -> None:
@@ -355,6 +347,15 @@ class Session:
 def read_state(fields: Reader) -> State:
     seconds, temperature, free, count = fields.numbers("ddQI")
     return State(seconds, temperature, free, tuple(k / 1000 for k in fields.numbers(f"{count}I")))
+
+
+def pieces(hash: bytes, data: bytes | memoryview, start: int = 0) -> Iterator[Request]:
+    """The requests that send a blob from byte ``start`` on."""
+    view = memoryview(data).cast("B")
+    # an empty blob is one piece, too
+    for at in range(start, max(len(view), start + 1), PIECE):
+        head = hash + pack("QQ", len(view), at)
+        yield Request(PUT, head + block(view[at : at + PIECE]))
 
 
 def _who() -> str:
