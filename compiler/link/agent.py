@@ -15,25 +15,29 @@ from .format import LinkTarget
 SOURCES = Path(armlet.runtime.__file__).parent / "agent"
 NAME = "armlet-agent"
 
-_FLAGS = tuple(f for f in runtime.FLAGS if f != "-fvisibility=hidden")
+#: of the runtime: parallel loops of TVM's kernels run on its threads
+_SHARED = ("cores.c", "pool.c", "beacon.c")
+_ZIG#: of the runtime, what the agent has a use for
+_SHARED = ("beacon.c", "cores.c", "pool.c")
 _ZIG_FLAGS = ("-O", "ReleaseFast", "-fPIC", "-fstrip", "-ffunction-sections", "-fno-unwind-tables")
-#: those that are ready
-_READY = ("main", "supervisor", "channel", "session", "store", "facts", "absent")
 
 
 def agent_program(target: LinkTarget) -> Path:
     """The program, from the cache or made now."""
     triple = target.zig_triple
-    files = [SOURCES / f"{name}.c" for name in _READY]
-    compiler = [*formats.of_triple(triple).compiler(triple), *_FLAGS, "-fPIC"]
+    files = [*sorted(SOURCES.glob("*.c")), *(runtime.SOURCES / name for name in _SHARED)]
+    includes = [f"-I{runtime.HEADER.parent}", f"-I{runtime.SOURCES}"]
+    compiler = [*formats.of_triple(triple).compiler(triple), *runtime.FLAGS, "-fPIC", *includes]
 
     def make(folder: Path) -> None:
         crypto = ["build-obj", SOURCES / "crypto.zig", "-target", triple, *_ZIG_FLAGS]
         toolchain.run("compiling the agent's cryptography", crypto, folder)
         toolchain.run("compiling the agent", [*compiler, "-c", *files], folder)
-        link = ["cc", "-target", triple, "-s", "-o", NAME, *sorted(folder.glob("*.o"))]
-        toolchain.run("linking the agent", link, folder)
+        link = ["cc", "-target", triple, "-s", "-pie", "-rdynamic", "-Wl,--gc-sections", "-o", NAME]
+        objects = sorted(folder.glob("*.o"))
+        toolchain.run("linking the agent", [*link, *objects, "-ldl", "-lpthread"], folder)
 
     recipe = (compiler, triple, _ZIG_FLAGS)
-    sources = [*files, *sorted(SOURCES.glob("*.h")), SOURCES / "crypto.zig"]
+    headers = [runtime.HEADER, *runtime.SOURCES.glob("*.h"), *SOURCES.glob("*.h")]
+    sources = [*files, *sorted(headers), SOURCES / "crypto.zig"]
     return runtime.compiled_once("agent", recipe, sources, make) / NAME

@@ -7,8 +7,8 @@
 #include "clock.h"
 #include "tvm_server.h"
 
-enum { MOST_REPEATS = 1 << 16, MOST_NUMBER = 1 << 30, MOST_COOLDOWN_MS = 60000 };
-static const int64_t MOST_FLUSH_BYTES = INT64_C(1) << 28;
+enum { MOST_REPEATS = 1 << 16, MOST_COOLDOWN_MS = 60000 };
+static const int64_t MOST_NUMBER = INT64_C(1) << 30, MOST_FLUSH_BYTES = INT64_C(1) << 28;
 
 typedef struct {
     int64_t number, repeat, min_repeat_ms, zero_limit, cooldown_ms, cooldown_every, flush_bytes;
@@ -78,7 +78,7 @@ static bool time_once(tvm_server *s, timing *t, tvm_object *kernel, const tvm_va
         if (ns > 0) {
             double enough = wanted / (ns / (double)t->number) + 1, more = (double)t->number * 1.618;
             double number = enough > more ? enough : more;
-            t->number = number < MOST_NUMBER ? (int64_t)number : MOST_NUMBER;
+            t->number = number < (double)MOST_NUMBER ? (int64_t)number : MOST_NUMBER;
         }
         if (washing) wash(washing, t->flush_bytes);
         int64_t start = steady_ns();
