@@ -18,7 +18,7 @@ NAME = "armlet-agent"
 #: of the runtime: parallel loops of TVM's kernels run on its threads
 _SHARED = ("cores.c", "pool.c", "beacon.c")
 _ZIG#: of the runtime, what the agent has a use for
-_SHARED = ("beacon.c", "cores.c", "pool.c")
+_SHARED = ("beacon.c", "cores.c", "pool.c", *(p.name for p in runtime.SOURCES.glob("cpu_*.c")))
 _ZIG_FLAGS = ("-O", "ReleaseFast", "-fPIC", "-fstrip", "-ffunction-sections", "-fno-unwind-tables")
 
 

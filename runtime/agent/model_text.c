@@ -2,9 +2,8 @@
 #include "model_text.h"
 
 #include <dlfcn.h>
-#include <stdio.h>
 
-enum { MOST_TEXT = 4096 };
+#include "json.h"
 
 #define FUNCTION(name) {"armlet_" #name, offsetof(model_functions, name)}
 static const struct {
@@ -33,47 +32,21 @@ const char *find_functions(void *library, model_functions *found) {
     return NULL;
 }
 
-static void put(writer *w, const char *text) { write_raw(w, text, strlen(text)); }
-
-static void put_number(writer *w, long long number) {
-    char text[24];
-    snprintf(text, sizeof text, "%lld", number);
-    put(w, text);
-}
-
-/* RFC 8259: quotes, backslashes and control characters are escaped. */
-static void put_string(writer *w, const char *text) {
-    size_t size = text ? strnlen(text, MOST_TEXT) : 0;
-    put(w, "\"");
-    for (size_t i = 0; i < size; i++) {
-        unsigned char c = (unsigned char)text[i];
-        char escaped[8];
-        if (c == '"' || c == '\\')
-            snprintf(escaped, sizeof escaped, "\\%c", c);
-        else if (c < ' ')
-            snprintf(escaped, sizeof escaped, "\\u%04x", c);
-        else
-            snprintf(escaped, sizeof escaped, "%c", c);
-        put(w, escaped);
-    }
-    put(w, "\"");
-}
-
 static void put_tensors(writer *w, int32_t count, __typeof__(&armlet_input_info) info_of) {
     for (int32_t i = 0; i < count; i++) {
         armlet_tensor_info info = {.struct_size = sizeof info};
         if (info_of(i, &info) != ARMLET_OK) return;
         bool known = info.dtype > 0 && info.dtype < (int32_t)(sizeof DTYPES / sizeof *DTYPES);
-        put(w, i ? ", {\"name\": " : "{\"name\": ");
-        put_string(w, info.name);
-        put(w, ", \"dtype\": ");
-        put_string(w, known ? DTYPES[info.dtype] : "");
-        put(w, ", \"shape\": [");
+        json_raw(w, i ? ", {\"name\": " : "{\"name\": ");
+        json_string(w, info.name);
+        json_raw(w, ", \"dtype\": ");
+        json_string(w, known ? DTYPES[info.dtype] : "");
+        json_raw(w, ", \"shape\": [");
         for (int32_t d = 0; d < info.rank; d++) {
-            put(w, d ? ", " : "");
-            put_number(w, info.shape[d]);
+            json_raw(w, d ? ", " : "");
+            json_number(w, info.shape[d]);
         }
-        put(w, "]}");
+        json_raw(w, "]}");
     }
 }
 
@@ -82,28 +55,28 @@ static void put_tasks(writer *w, const model_functions *call, armlet_instance *i
     for (int32_t i = 0; i < count; i++) {
         armlet_profile_entry entry = {.struct_size = sizeof entry};
         if (call->profile(instance, i, &entry) != ARMLET_OK) return;
-        put(w, i ? ", {\"value\": " : "{\"value\": ");
-        put_string(w, entry.value);
-        put(w, ", \"source\": ");
-        put_string(w, entry.source);
-        put(w, ", \"template\": ");
-        put_string(w, entry.template_name);
-        put(w, "}");
+        json_raw(w, i ? ", {\"value\": " : "{\"value\": ");
+        json_string(w, entry.value);
+        json_raw(w, ", \"source\": ");
+        json_string(w, entry.source);
+        json_raw(w, ", \"template\": ");
+        json_string(w, entry.template_name);
+        json_raw(w, "}");
     }
 }
 
 void write_description(writer *w, const model_functions *call, armlet_instance *instance) {
     size_t size = 0;
     const char *manifest = call->manifest(&size);
-    put(w, "{\"threads\": ");
-    put_number(w, call->thread_count(instance));
-    put(w, ", \"manifest\": ");
+    json_raw(w, "{\"threads\": ");
+    json_number(w, call->thread_count(instance));
+    json_raw(w, ", \"manifest\": ");
     write_raw(w, manifest, size);
-    put(w, ", \"inputs\": [");
+    json_raw(w, ", \"inputs\": [");
     put_tensors(w, call->input_count(), call->input_info);
-    put(w, "], \"outputs\": [");
+    json_raw(w, "], \"outputs\": [");
     put_tensors(w, call->output_count(), call->output_info);
-    put(w, "], \"tasks\": [");
+    json_raw(w, "], \"tasks\": [");
     put_tasks(w, call, instance);
-    put(w, "]}");
+    json_raw(w, "]}");
 }
