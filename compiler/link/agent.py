@@ -9,9 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import armlet.runtime
-from armlet.version import VERSION
 
-from . import bionic, formats, runtime, toolchain
+from . import bionic, formats, libc, runtime, toolchain
 from .format import LinkTarget
 
 SOURCES = Path(armlet.runtime.__file__).parent / "agent"
@@ -45,11 +44,12 @@ _ANDROID_LOADER = "/system/bin/linker64"
 def agent_program(target: LinkTarget) -> Path:
     """The program, from the cache or made now."""
     triple, made = target.zig_triple, runtime.runtime(target.zig_triple)
+    stubs = libc.program_libraries(triple)
     files = [*sorted(SOURCES.glob("*.c"))]
     files += [path for name in _SHARED for path in sorted(runtime.SOURCES.glob(name))]
     compiler = [
         *formats.of_triple(triple).compiler(triple), *runtime.FLAGS, "-fPIC",
-        *(() if bionic.is_android(triple) else _LARGE_FILES), f'-DAGENT_VERSION="{VERSION}"',
+        *(() if bionic.is_android(triple) else _LARGE_FILES), f'-DAGENT_VERSION="{armlet.__version__}"',
         f"-I{runtime.HEADER.parent}", f"-I{runtime.SOURCES}",
     ]  # fmt: skip
     sizes = [f"{which}-page-size={target.page_bytes}" for which in ("max", "common")]
@@ -58,10 +58,12 @@ def agent_program(target: LinkTarget) -> Path:
     def make(folder: Path) -> None:
         _compile_cryptography(triple, folder)
         toolchain.run("compiling the agent", [*compiler, "-c", *files], folder)
-        inputs = [*sorted(folder.glob("*.o")), *made.stubs, *made.helpers]
+        for name, functions in stubs.items():
+            runtime.make_stub(triple, name, functions, folder)
+        inputs = [*sorted(folder.glob("*.o")), *stubs, *made.helpers]
         toolchain.run("linking the agent", ["ld.lld", *linker, "-o", NAME, *inputs], folder)
 
-    recipe = (triple, compiler, linker, made.stubs, _ZIG_FLAGS, _FAST)
+    recipe = (triple, compiler, linker, stubs, made.helpers, _ZIG_FLAGS, _FAST)
     headers = [runtime.HEADER, *runtime.SOURCES.glob("*.h"), *bionic.HEADERS.rglob("*.h")]
     sources = [*files, *sorted([*headers, *SOURCES.glob("*.h")]), SOURCES / "crypto.zig"]
     return runtime.compiled_once("agent", recipe, sources, make) / NAME

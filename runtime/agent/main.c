@@ -45,12 +45,12 @@ __attribute__((format(printf, 1, 2)))
 #endif
 static _Noreturn void
 stop(const char *format, ...) {
+    char text[1024];
     va_list values;
     va_start(values, format);
-    fprintf(stderr, "armlet-agent: ");
-    vfprintf(stderr, format, values);
-    fprintf(stderr, "\n");
+    vsnprintf(text, sizeof text, format, values);
     va_end(values);
+    dprintf(STDERR_FILENO, "armlet-agent: %s\n", text);
     exit(2);
 }
 
@@ -142,8 +142,7 @@ static int open_listener(const arguments *a, place p, uint16_t *port) {
     bool v4 = address->sa_family == AF_INET;
     *port = ntohs(v4 ? ((struct sockaddr_in *)&p.address)->sin_port
                      : ((struct sockaddr_in6 *)&p.address)->sin6_port);
-    printf("listening on %.*s:%u\n", (int)(strrchr(a->listen, ':') - a->listen), a->listen, *port);
-    fflush(stdout);
+    dprintf(STDOUT_FILENO, "listening on %.*s:%u\n", (int)(strrchr(a->listen, ':') - a->listen), a->listen, *port);
     return listener;
 }
 
@@ -201,8 +200,8 @@ int main(int count, char **values) {
         .settings = {.store_bytes = 2048ull << 20, .deadline_ms = 600000, .idle_ms = 60000},
     };
     uint16_t port;
-    if (count == 2 && strcmp(values[1], "--help") == 0) return fputs(USAGE, stdout) < 0;
-    if (count == 2 && strcmp(values[1], "--version") == 0) return puts(AGENT_VERSION) < 0;
+    if (count == 2 && strcmp(values[1], "--help") == 0) return dprintf(STDOUT_FILENO, "%s", USAGE) < 0;
+    if (count == 2 && strcmp(values[1], "--version") == 0) return dprintf(STDOUT_FILENO, "%s\n", AGENT_VERSION) < 0;
     for (int i = 1; i < count; i += 2) {
         if (i + 1 == count) stop("%s needs a value; --help lists the options", values[i]);
         take(&a, values[i], values[i + 1]);
