@@ -26,7 +26,7 @@ _ZIG_FLAGS = (
 #: what the second version of the cryptography's inner loops may use (runtime/agent/crypto.c)
 _FAST = {"x86_64": "x86_64+avx2+bmi2+sha", "aarch64": "baseline+sha2"}
 _LINK = (
-    "-pie", "--export-dynamic", "--gc-sections", "--as-needed", "--build-id=sha1",
+    "-pie", "--export-dynamic-symbol=TVM*", "--gc-sections", "--as-needed", "--build-id=sha1",
     "--hash-style=both", "--strip-all", "-z", "now", "-z", "relro", "-z", "noexecstack",
     "-z", "text",
 )  # fmt: skip

@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "model.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>

@@ -38,7 +38,7 @@ const char *peer_parse(const char *text, peer *p) {
     snprintf(p->key, sizeof p->key, "%s", slash + 1);
     struct addrinfo *found, hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     if (getaddrinfo(host, port, &hints, &found) != 0) return "there is no such host and port";
-    memcpy(&p->address, found->ai_addr, found->ai_addrlen);
+    memcpy(&p->address, found->ai_addr, (size_t)found->ai_addrlen);
     p->size = found->ai_addrlen;
     freeaddrinfo(found);
     return NULL;
