@@ -191,7 +191,7 @@ class Runner:
 Measuring = Future[list[tuple[Record, list[float]]]]
 
 
-def _drop(record: Record) -> None:
+def drop(record: Record) -> None:
     pass
 
 
@@ -217,7 +217,7 @@ class Meter:
         self.runner.close()
 
     def start(
-        self, points: Sequence[Point], keep: Callable[[Record], None] = _drop, **race: Any
+        self, points: Sequence[Point], keep: Callable[[Record], None] = drop, **race: Any
     ) -> Measuring:
         """A record of each point, with seconds or with a failure, and the seconds of every turn.
 
@@ -276,17 +276,23 @@ class Meter:
         self, point: Record, built: Kernel | Exception, index: int, race: Race
     ) -> tuple[Record, list[float]]:
         point = replace(point, modelled=self.modelled)
-        times = race.times.get(index, [])
-        if times:
-            low, middle, high = (float(q) for q in np.percentile(times, [25, 50, 75]))
-            spread = float(f"{high - low:.3g}")
-            middle = float(f"{middle:.6g}")
-            return replace(point, seconds=middle, spread=spread, date=now()), times
-        kind, reason = ("compile", _reason(built)) if isinstance(built, Exception) else (
-            race.failures.get(index, ("crash", "")))  # fmt: skip
-        return replace(point, failure=f"{kind}: {reason}"[:REASON], date=now()), []
+        if isinstance(built, Exception):
+            return not_built(point, built), []
+        if times := race.times.get(index, []):
+            return timed(point, times), times
+        return failed(point, *race.failures.get(index, ("crash", ""))), []
 
 
-def _reason(error: Exception) -> str:
+def timed(point: Record, times: Sequence[float]) -> Record:
+    low, middle, high = (float(q) for q in np.percentile(times, [25, 50, 75]))
+    spread = float(f"{high - low:.3g}")
+    return replace(point, seconds=float(f"{middle:.6g}"), spread=spread, date=now())
+
+
+def failed(point: Record, kind: str, reason: str) -> Record:
+    return replace(point, failure=f"{kind}: {reason}"[:REASON], date=now())
+
+
+def not_built(point: Record, error: Exception) -> Record:
     text = error.what if isinstance(error, ArmletError) else str(error)
-    return " ".join(text.split()) or type(error).__name__
+    return failed(point, "compile", " ".join(text.split()) or type(error).__name__)
