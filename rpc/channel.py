@@ -236,31 +236,47 @@ class Channel:
         return DeviceProtocolError(what, where=self.where, way_out="armlet device doctor")
 
 
-def connect(
-    host: str, port: int, key: bytes | None = None, *, where: str = "", patience: float = 3.0
+def reach(
+    dial: Callable[[], socket.socket],
+    key: bytes | None = None,
+    *,
+    where: str,
+    patience: float = 3.0,
+    complaint: Callable[[], str] = str,
 ) -> Channel:
-    """Connects, again and again for ``patience`` seconds: an agent may be starting."""
-    where = where or f"{host}:{port}"
+    """A channel over what ``dial`` connects, tried for ``patience`` seconds, as agents may start.
+
+    ``complaint`` tells why a connection may have ended at once, if anybody knows.
+    """
     until, pause = time.monotonic() + patience, BACK_OFF[0]
     while True:
         try:
-            return _connected(host, port, key, where)
-        except (DeviceConnectionError, DeviceBusyError):
+            return Channel(dial(), key, where)
+        except (DeviceConnectionError, DeviceBusyError) as error:
             if time.monotonic() + pause > until:
-                raise
+                raise type(error)(
+                    complaint() or error.what, where=where, way_out=error.way_out
+                ) from error
         time.sleep(pause)
         pause = min(2 * pause, BACK_OFF[1])
 
 
-def _connected(host: str, port: int, key: bytes | None, where: str) -> Channel:
+def connect(
+    host: str, port: int, key: bytes | None = None, *, where: str = "", patience: float = 3.0
+) -> Channel:
+    """As ``reach``, over a network."""
+    where = where or f"{host}:{port}"
+    return reach(lambda: dial_tcp(host, port), key, where=where, patience=patience)
+
+
+def dial_tcp(host: str, port: int) -> socket.socket:
     try:
         connection = socket.create_connection((host, port), PATIENCE)
     except OSError as error:
         raise DeviceConnectionError(
             f"nothing answers at {host}:{port}: {(error.strerror or str(error)).lower()}",
-            where=where,
             way_out="start the agent there: armlet device deploy-agent, or armlet device serve",
         ) from error
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    return Channel(connection, key, where)
+    return connection
