@@ -45,8 +45,7 @@ def agent_program(target: LinkTarget) -> Path:
     """The program, from the cache or made now."""
     triple, made = target.zig_triple, runtime.runtime(target.zig_triple)
     stubs = libc.program_libraries(triple)
-    files = [*sorted(SOURCES.glob("*.c"))]
-    files += [path for name in _SHARED for path in sorted(runtime.SOURCES.glob(name))]
+    files = [*sorted(SOURCES.glob("*.c")), *shared_sources()]
     compiler = [
         *formats.of_triple(triple).compiler(triple), *runtime.FLAGS, "-fPIC",
         *(() if bionic.is_android(triple) else _LARGE_FILES), f'-DAGENT_VERSION="{armlet.__version__}"',
@@ -56,7 +55,7 @@ def agent_program(target: LinkTarget) -> Path:
     linker = [*_LINK, "-z", sizes[0], "-z", sizes[1], f"--dynamic-linker={_loader(triple)}"]
 
     def make(folder: Path) -> None:
-        _compile_cryptography(triple, folder)
+        compile_cryptography(triple, folder)
         toolchain.run("compiling the agent", [*compiler, "-c", *files], folder)
         for name, functions in stubs.items():
             runtime.make_stub(triple, name, functions, folder)
@@ -69,6 +68,11 @@ def agent_program(target: LinkTarget) -> Path:
     return runtime.compiled_once("agent", recipe, sources, make) / NAME
 
 
+def shared_sources() -> list[Path]:
+    """Files of the runtime that the agent is made of, too."""
+    return [path for name in _SHARED for path in sorted(runtime.SOURCES.glob(name))]
+
+
 def _loader(triple: str) -> str:
     architecture = triple.split("-")[0]
     if bionic.is_android(triple):
@@ -76,7 +80,8 @@ def _loader(triple: str) -> str:
     return _LOADERS[architecture]
 
 
-def _compile_cryptography(triple: str, folder: Path) -> None:
+def compile_cryptography(triple: str, folder: Path) -> list[Path]:
+    """The objects of ``crypto.zig``, one for each kind of processor that crypto.c knows."""
     versions = {"crypto-plain.o": "baseline"}
     if fast := _FAST.get(triple.split("-")[0]):
         versions["crypto-fast.o"] = fast
@@ -84,3 +89,4 @@ def _compile_cryptography(triple: str, folder: Path) -> None:
         options = ["-target", triple, "-mcpu", processor, *_ZIG_FLAGS, f"-femit-bin={name}"]
         command = ["build-obj", SOURCES / "crypto.zig", *options]
         toolchain.run("compiling the agent's cryptography", command, folder)
+    return [folder / name for name in versions]
