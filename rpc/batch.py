@@ -78,7 +78,7 @@ def _fields_of(workload: Workload) -> bytes:
 
 @dataclass
 class Batch:
-    """``kernels`` are numbers of points with what was built of them; ``library`` has them in order."""
+    """``kernels`` are numbers of points with what was built of them, in the library's order."""
 
     points: Sequence[Point]
     kernels: Sequence[tuple[int, Kernel]]
@@ -91,7 +91,7 @@ class Batch:
     id: bytes = field(default_factory=lambda: os.urandom(32))
 
     def __post_init__(self) -> None:
-        self.left = {n for n in range(len(self.kernels))}
+        self.left = set(range(len(self.kernels)))
         self.workloads = list(dict.fromkeys(self.points[i].workload for i, _ in self.kernels))
         # a file of its own, which can be removed while another batch has the same kernels
         self.library += self.id

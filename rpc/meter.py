@@ -54,8 +54,10 @@ BACK_OFF = (0.1, 5.0)
 DRIFTS = 0.05
 #: what records call failures
 _KINDS = {"crashed": "crash", "wrong_output": "wrong", "out_of_memory": "memory"}
+#: errors after which another attempt may succeed
 _PASSING = (
-    DeviceBusyError, DeviceConnectionError, DeviceProtocolError, DeviceTimeoutError, NotOnDeviceError,
+    DeviceBusyError, DeviceConnectionError, DeviceProtocolError, DeviceTimeoutError,
+    NotOnDeviceError,
 )  # fmt: skip
 
 
@@ -286,7 +288,7 @@ def require(facts: dict[str, Any], target: Target, name: str) -> None:
 
 
 def cluster(facts: dict[str, Any], target: Target) -> tuple[list[int], int]:
-    """The CPUs that are the target's cores, and their place; none and the last if no such are told."""
+    """The CPUs that are the target's cores, and their place; none and -1 if it has no such."""
     parts = {
         f"{c.part[0]:x}:{c.part[1]:x}" for c in CORES.values() if c.part and c.cpu == target.cpu
     }

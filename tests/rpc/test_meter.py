@@ -15,7 +15,7 @@ from tests.compiler.tune.test_measure import BODIES, HOST, RIGHT, ByHand, point,
 
 from .local import Agent, Network, entry
 
-#: seconds that a call of the simulated kernel takes, and its turns, which a check and a warm-up precede
+#: seconds of a call of the simulated kernel, and its turns, which a check and a warm-up precede
 CALL, TURNS = 4e-3, 5
 
 
@@ -199,12 +199,15 @@ def test_a_batch_goes_on_when_the_agent_is_killed_and_started_again(agent, stead
 
 def test_what_a_device_leaves_undone_another_does(tmp_path, steady, monkeypatch, caplog):
     monkeypatch.setattr("armlet.rpc.meter.GONE", 0.5)
-    with Agent(tmp_path / "a") as a, Agent(tmp_path / "b") as b:
-        with meter_of([a.entry, b.entry], Simulated()) as meter:
-            meter.start(points(2)).result()
-            keep = Interrupted(4, a.kill)
-            going = [meter.start(points(16, races=4), keep) for _ in range(6)]
-            assert all(r.seconds for each in going for r, _ in each.result())
+    with (
+        Agent(tmp_path / "a") as a,
+        Agent(tmp_path / "b") as b,
+        meter_of([a.entry, b.entry], Simulated()) as meter,
+    ):
+        meter.start(points(2)).result()
+        keep = Interrupted(4, a.kill)
+        going = [meter.start(points(16, races=4), keep) for _ in range(6)]
+        assert all(r.seconds for each in going for r, _ in each.result())
     assert len(keep.kept) == 96
     assert "a is left out from now on" in caplog.text
 
@@ -218,10 +221,13 @@ def test_a_device_that_is_gone_for_good_is_told(agent, steady, monkeypatch):
 
 
 def test_a_device_of_another_kind_is_refused(agent):
-    with pytest.raises(TargetError, match="cannot be measured on the device agent: it is"):
-        with DeviceMeter(target("linux-arm64"), [agent.entry]):
-            pass
+    meter = DeviceMeter(target("linux-arm64"), [agent.entry])
+    with (
+        pytest.raises(TargetError, match="on the device agent: it is linux on x86"),
+        meter,
+    ):
+        pass
     chosen = dataclasses.replace(HOST, features=(*HOST.features, "mmx_of_tomorrow"))
-    with pytest.raises(TargetError, match="its processor lacks mmx_of_tomorrow"):
-        with DeviceMeter(chosen, [agent.entry]):
-            pass
+    meter = DeviceMeter(chosen, [agent.entry])
+    with pytest.raises(TargetError, match="its processor lacks mmx_of_tomorrow"), meter:
+        pass
