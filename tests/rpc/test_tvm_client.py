@@ -320,6 +320,5 @@ def test_an_agent_with_a_key_does_not_listen_to_tvm(tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("ab" * 32)
     key.chmod(0o600)
-    with Agent(tmp_path / "agent", "--key", str(key)) as keyed:
-        with pytest.raises(RuntimeError):
-            connect(keyed)
+    with Agent(tmp_path / "agent", "--key", str(key)) as keyed, pytest.raises(RuntimeError):
+        connect(keyed)
