@@ -84,6 +84,7 @@ class CompiledModel(OpenModel):
         self._observer_error: BaseException | None = None
         self._keep = keep
         self.path = path
+        begun = time.perf_counter()
         self._library = library = Library(path)
         message = ctypes.create_string_buffer(256)
         places = (ctypes.c_int32 * len(cpus))(*cpus)
@@ -95,6 +96,7 @@ class CompiledModel(OpenModel):
         if status != binding.OK:
             library.close()
             raise binding.error(status, message.value.decode(), str(path))
+        self.open_seconds = time.perf_counter() - begun
 
         self.inputs = self._tensors(library.armlet_input_count(), library.armlet_input_info)
         self.outputs = self._tensors(library.armlet_output_count(), library.armlet_output_info)
@@ -129,7 +131,9 @@ class CompiledModel(OpenModel):
         results = self._results(outputs or {})
         with self._lock:
             self._bind(feeds, results)
+            begun = time.perf_counter()
             self._run()
+            self.run_seconds = time.perf_counter() - begun
         return {info.name: array for info, array in zip(self.outputs, results)}
 
     def cancel(self) -> None:

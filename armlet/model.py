@@ -102,6 +102,9 @@ class OpenModel(ABC):
     path: Path
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
+    #: what opening it took, and the last ``run``, where it runs
+    open_seconds = 0.0
+    run_seconds = 0.0
 
     # ---- what it is
 

@@ -106,6 +106,11 @@ class Channel:
             kept = bytes(length)
             return self._open(self._read(size), kept)
 
+    def finish(self) -> None:
+        """Nothing more is sent; what is on its way is still received."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
     def close(self) -> None:
         self._socket.close()
 

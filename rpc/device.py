@@ -46,10 +46,10 @@ def device(name: str | Entry, *, wait: float = 0.0) -> Device:
 class Device:
     """A device that an agent serves. Made by ``device``."""
 
-    def __init__(self, entry: Entry, *, wait: float = 0.0) -> None:
+    def __init__(self, entry: Entry, *, wait: float = 0.0, patience: float = 3.0) -> None:
         self.entry, self.name = entry, entry.name
         self._wait = wait
-        self.session = session_with(entry, wait=wait)
+        self.session = session_with(entry, wait=wait, patience=patience)
 
     # ---- what it is
 

@@ -20,7 +20,9 @@ from armlet.model import (
     Watcher,
 )
 from armlet.state import State
+from armlet.targets import Target
 
+from .facts import clusters_of, target_of
 from .session import DEADLINE, Opened, Session
 
 
@@ -31,10 +33,7 @@ class RemoteModel(OpenModel):
         self, session: Session, opened: Opened, path: Path, deadline: float = DEADLINE
     ) -> None:
         self.path, self.deadline = path, deadline
-        #: seconds that opening took on the device
         self.open_seconds = opened.seconds
-        #: and the last run
-        self.run_seconds = 0.0
         self._session, self._handle = session, opened.handle
         self._observer: Observer | None = None
         self._closed = False
@@ -59,6 +58,12 @@ class RemoteModel(OpenModel):
     @property
     def tasks(self) -> list[LayerTime]:
         return self._tasks
+
+    @property
+    def processor(self) -> tuple[Target, float]:
+        """The device's best target, and the MHz of its fastest cores, 0 if they are unknown."""
+        clusters = clusters_of(self._session.facts)
+        return target_of(self._session.facts), clusters[-1].mhz if clusters else 0.0
 
     @property
     def threads(self) -> int:

@@ -110,7 +110,12 @@ class Ssh(Shell):
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  # read after the process has ended
         command = self._ssh("-W", f"127.0.0.1:{self.port}", self.host)
         with theirs:
-            process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=self._said)
+            ends = {
+                "stdin": theirs.fileno(),
+                "stdout": theirs.fileno(),
+                "stderr": self._said.fileno(),
+            }
+            process = subprocess.Popen(command, **ends)  # type: ignore[call-overload]
         # it ends with the connection
         threading.Thread(target=process.wait, daemon=True).start()
         return ours
