@@ -146,6 +146,12 @@ static int open_listener(const arguments *a, place p, uint16_t *port) {
     return listener;
 }
 
+static int digit(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
 static void read_key(const char *path, uint8_t key[KEY_BYTES]) {
     char text[2 * KEY_BYTES + 2];
     struct stat info;
@@ -158,10 +164,9 @@ static void read_key(const char *path, uint8_t key[KEY_BYTES]) {
     close(file);
     bool right = size == 2 * KEY_BYTES || (size == 2 * KEY_BYTES + 1 && text[size - 1] == '\n');
     for (int i = 0; right && i < KEY_BYTES; i++) {
-        static const char digits[] = "0123456789abcdef";
-        const char *high = memchr(digits, text[2 * i], 16), *low = memchr(digits, text[2 * i + 1], 16);
-        right = high && low;
-        if (right) key[i] = (uint8_t)((high - digits) << 4 | (low - digits));
+        int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
+        right = high >= 0 && low >= 0;
+        key[i] = (uint8_t)((unsigned)high << 4 | (unsigned)low);
     }
     if (!right)
         stop("%s is no key, which is %d hexadecimal digits: `armlet device key FILE` makes one", path,

@@ -216,5 +216,3 @@ def sound(folder: Path) -> tuple[bytes, bytes]:
 def content(path: Path) -> tuple[bytes, bytes]:
     data = path.read_bytes()
     return data, hashlib.sha256(data).digest()
-
-

@@ -111,7 +111,9 @@ def test_x25519_agrees_with_cryptography_and_refuses_secrets_of_zero(crypto):
     for _ in range(30):
         secret, other = os.urandom(32), X25519PrivateKey.generate().public_key()
         mine = X25519PrivateKey.from_private_bytes(secret)
-        assert out(crypto.crypto_shared, 32, secret, other.public_bytes_raw()) == mine.exchange(other)
+        assert out(crypto.crypto_shared, 32, secret, other.public_bytes_raw()) == mine.exchange(
+            other
+        )
     for point in (bytes(32), bytes([1, *[0] * 31]), unhex("ecffffff" + "ff" * 27 + "7f")):
         assert not crypto.crypto_shared(ctypes.create_string_buffer(32), os.urandom(32), point)
         with pytest.raises(ValueError):
@@ -145,7 +147,9 @@ def test_known_answers_of_hash_and_mac(crypto):
     hash = ctypes.create_string_buffer(32)
     crypto.crypto_hash_end(aligned, hash)
     assert hash.raw == unhex("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
-    tag = out(crypto.crypto_authenticate, 32, b"Hi There", ctypes.c_size_t(8), b"\x0b" * 20 + bytes(12))
+    tag = out(
+        crypto.crypto_authenticate, 32, b"Hi There", ctypes.c_size_t(8), b"\x0b" * 20 + bytes(12)
+    )
     assert tag == unhex("b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7")
 
 

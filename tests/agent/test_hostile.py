@@ -214,7 +214,14 @@ def test_the_first_request_is_hello(agent):
 def test_requests_of_every_number_and_wrong_lengths_are_answered(agent):
     with host(agent) as found:
         for code in (*range(15), 16, 255, 65535):  # 15 would make the connection TVM's
-            for fields in (b"\xff", b"\xff" * 7, b"\xff" * 36, b"\xff" * 4096, bytes(5), bytes(4097)):
+            for fields in (
+                b"\xff",
+                b"\xff" * 7,
+                b"\xff" * 36,
+                b"\xff" * 4096,
+                bytes(5),
+                bytes(4097),
+            ):
                 status, reason, _ = found.ask(code, fields)
                 assert status > OK and reason.strip()
         assert found.ask(13)[0] == OK

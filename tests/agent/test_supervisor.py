@@ -9,6 +9,7 @@ import stat
 import struct
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -65,7 +66,15 @@ def test_options_that_make_no_sense_are_told(tmp_path):
     assert "--idle needs a value" in refused("--idle")
     assert "whole number" in refused("--idle", "1h")
     assert "whole number" in refused("--store", "0")
-    for address in ("localhost:1", "127.0.0.1", "127.0.0.1:99999", "::1:80", "[::1]", "1.2.3:4", ":9"):
+    for address in (
+        "localhost:1",
+        "127.0.0.1",
+        "127.0.0.1:99999",
+        "::1:80",
+        "[::1]",
+        "1.2.3:4",
+        ":9",
+    ):
         refused("--listen", address, *folder)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -83,10 +92,12 @@ def test_ipv6_s_loopback_is_loopback(tmp_path):
         socket.socket(socket.AF_INET6).bind(("::1", 0))
     except OSError:
         pytest.skip("no IPv6")
-    with Agent(tmp_path / "files", "--listen", "[::1]:0") as agent:
-        with socket.create_connection(("::1", agent.port), 5) as connection:
-            connection.sendall(b"ALDP\1\0\0\0" + bytes(32))
-            assert connection.recv(40)[:8] == b"ALDP\1\0\0\0"
+    with (
+        Agent(tmp_path / "files", "--listen", "[::1]:0") as agent,
+        socket.create_connection(("::1", agent.port), 5) as connection,
+    ):
+        connection.sendall(b"ALDP\1\0\0\0" + bytes(32))
+        assert connection.recv(40)[:8] == b"ALDP\1\0\0\0"
 
 
 def busy(agent: Agent, tmp_path):
@@ -169,7 +180,7 @@ def test_an_idle_agent_sleeps_and_is_small(tmp_path):
         with agent.connect() as session:
             assert session.state().seconds > 0
         wait_until(lambda: not agent.children())
-        status = open(f"/proc/{agent.process.pid}/status").read()
+        status = Path(f"/proc/{agent.process.pid}/status").read_text()
         resident = int(status.partition("VmRSS:")[2].split()[0])
         assert resident <= 2048
         before = ticks(agent.process.pid)
