@@ -364,6 +364,8 @@ int race_run(int pipe, report *report, void *context) {
     if (b->baseline_every && b->level.best == 0) was_steady(&c);
     c.library = dlopen(b->library, RTLD_NOW | RTLD_LOCAL);
     const char *reason = c.library ? "" : dlerror();
+    size_t path = strlen(b->library); /* which it begins with, and which says nothing */
+    if (strncmp(reason, b->library, path) == 0 && reason[path] == ':') reason += path + 2;
     for (uint32_t i = 0; !c.library && i < b->candidate_count; i++)
         if (!b->candidates[i].over) tell_failure(&c, i, FAILED, reason);
     for (uint32_t w = 0; w < b->workload_count; w++) do_workload(&c, w);

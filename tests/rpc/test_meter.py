@@ -8,13 +8,20 @@ import time
 
 import pytest
 
-from armlet.errors import DeviceConnectionError, TargetError
+from armlet import emulator
+from armlet.compiler.tune.tasks import points_of
+from armlet.errors import DeviceConnectionError, DeviceRefusedError, NotOnDeviceError, TargetError
+from armlet.rpc.batch import Batch, Outcome
+from armlet.rpc.device import session_with
 from armlet.rpc.meter import DeviceMeter
+from armlet.rpc.session import MEASURE, STATUS
 from armlet.targets import target
+from tests.compiler.tune.fake import convolution
 from tests.compiler.tune.test_measure import BODIES, HOST, RIGHT, ByHand, point, workload
 
 from .local import Agent, Network, entry
 
+ARM = emulator.find(target("linux-arm64"))
 #: seconds of a call of the simulated kernel, and its turns, which a check and a warm-up precede
 CALL, TURNS = 4e-3, 5
 
@@ -231,3 +238,57 @@ def test_a_device_of_another_kind_is_refused(agent):
     meter = DeviceMeter(chosen, [agent.entry])
     with pytest.raises(TargetError, match="its processor lacks mmx_of_tomorrow"), meter:
         pass
+
+
+@pytest.mark.skipif(bool(ARM.missing), reason=ARM.missing)
+def test_real_kernels_are_measured_on_another_machine(tmp_path, steady):
+    chosen = target("linux-arm64")
+    some = [*points_of(convolution(32, 9, lanes=4), chosen)][:40:13]
+    with (
+        Agent(tmp_path / "agent", chosen=chosen, command=ARM.command) as agent,
+        DeviceMeter(chosen, [agent.entry]) as meter,
+    ):
+        records = meter.measure(some)
+    assert all(r.seconds and not r.failure and r.device == "agent" for r in records), records
+
+
+def test_a_malformed_batch_is_refused_and_the_agent_lives(agent):
+    kernels = ByHand(["right"] * 2).build(points(2), HOST)
+    batch = Batch(points(2), list(enumerate(kernels)), b"no library", {})
+    request = batch.request(0.0).fields
+    with session_with(agent.entry) as session:
+        for hash, make in batch.blobs().items():
+            session.put(hash, make())
+        for size in range(0, len(request), 7):
+            with pytest.raises(DeviceRefusedError, match="malformed"):
+                session.ask(MEASURE, request[:size])
+        with pytest.raises(DeviceRefusedError, match="malformed"):
+            session.ask(MEASURE, request + b"-")
+        session.ask(MEASURE, request, part=batch._read)
+        assert not batch.left
+        session.remove(batch.library_hash)
+        with pytest.raises(NotOnDeviceError, match="the library is not here"):
+            session.ask(MEASURE, request)
+
+
+def test_outcomes_stay_until_they_are_removed(agent):
+    kernels = ByHand(["right"] * 2).build(points(2), HOST)
+    batch = Batch(points(2), list(enumerate(kernels)), b"no library", {})
+    request = batch.request(0.0).fields
+
+    def ask(session):
+        told = []
+        session.ask(MEASURE, request, part=lambda fields: told.append(Outcome.read(fields)))
+        assert [o.number for o in told] == [0, 1]
+        assert {(STATUS[o.status], o.reason) for o in told} == {("failed", "file too short")}
+        return [o.state.seconds for o in told]
+
+    with session_with(agent.entry) as session:
+        for hash, make in batch.blobs().items():
+            session.put(hash, make())
+        first = ask(session)
+    with session_with(agent.entry) as session:
+        assert ask(session) == first
+        session.remove(batch.id)
+        assert ask(session) > first, "measured again"
+    assert [p.name for p in (agent.folder / "batches").iterdir()] == [batch.id.hex()]
