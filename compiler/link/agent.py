@@ -48,7 +48,8 @@ def agent_program(target: LinkTarget) -> Path:
     files = [*sorted(SOURCES.glob("*.c")), *shared_sources()]
     compiler = [
         *formats.of_triple(triple).compiler(triple), *runtime.FLAGS, "-fPIC",
-        *(() if bionic.is_android(triple) else _LARGE_FILES), f'-DAGENT_VERSION="{armlet.__version__}"',
+        *(() if bionic.is_android(triple) else _LARGE_FILES),
+        f'-DAGENT_VERSION="{armlet.__version__}"',
         f"-I{runtime.HEADER.parent}", f"-I{runtime.SOURCES}",
     ]  # fmt: skip
     sizes = [f"{which}-page-size={target.page_bytes}" for which in ("max", "common")]

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -121,6 +122,7 @@ static void begin_session(int socket, bool near, const settings *settings, int l
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != parent) _exit(1);
         setpgid(0, 0);
+        setrlimit(RLIMIT_CORE, &(struct rlimit){0});
         close(listener);
         signal(SIGTERM, SIG_DFL);
         signal(SIGINT, SIG_DFL);

@@ -1,4 +1,4 @@
-"""Hosts that have the wrong key, replay, cut off, or send nonsense: the agent stays, and says no."""
+"""Hosts that have the wrong key, replay, cut off or send nonsense: the agent stays and says no."""
 
 from __future__ import annotations
 

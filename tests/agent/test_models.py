@@ -133,7 +133,7 @@ def test_what_is_no_artifact_is_refused_by_the_loader(session):
     data = b"not a library"
     name = hashlib.sha256(data).digest()
     session.put(name, data)
-    with pytest.raises(ExecutionError, match="file too short|invalid ELF"):
+    with pytest.raises(ExecutionError, match=r"file too short|invalid ELF"):
         session.open(name)
     with pytest.raises(NotOnDeviceError, match="not on the device"):
         session.open(bytes(32))
