@@ -65,7 +65,7 @@ def _hashes(workload: Workload) -> list[bytes]:
 
 
 def _bytes(array: np.ndarray) -> memoryview:
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data
 
 
 def _fields_of(workload: Workload) -> bytes:

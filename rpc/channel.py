@@ -112,6 +112,9 @@ class Channel:
             self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
+        # which wakes another thread that waits for an answer; closing alone does not
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
     # ---- the handshake

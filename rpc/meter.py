@@ -94,6 +94,8 @@ class Lane:
     def open(self) -> Session:
         """The session, new if there is none; ``TargetError`` if the device is of another kind."""
         if self._session is None:
+            if self.closed.is_set():
+                raise DeviceConnectionError("tuning has ended", where=self.entry.name)
             self._present = set()
             session = session_with(self.entry, wait=WAIT)
             try:
@@ -204,10 +206,10 @@ class DeviceMeter(Meter):
             self._waiting.put(None)
             lane.closed.set()
             lane.close()
+        super().__exit__(*details)  # which ends builds that lanes wait for
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
-        super().__exit__(*details)
 
     def start(
         self, points: Sequence[Point], keep: Callable[[Record], None] = drop, **race: Any

@@ -267,7 +267,7 @@ class Tuner:
         for jobs in _chunks(self.jobs):
             points = [p for job in jobs for pair in self._rivals(job) for p in pair]
             points = list(dict.fromkeys(points))
-            race = {"turns": JUDGING, "most": JUDGED, "races": False}
+            race: dict[str, Any] = {"turns": JUDGING, "most": JUDGED, "races": False}
             yield jobs, points, self.meter.start(points, **race)
 
     def _judge(self, jobs: Sequence[Job], points: Sequence[Point], measuring: Measuring) -> None:

@@ -227,6 +227,18 @@ def test_a_device_that_is_gone_for_good_is_told(agent, steady, monkeypatch):
             meter.start(points(2)).result()
 
 
+def test_leaving_ends_what_is_going_on(agent, steady):
+    with meter_of([agent.entry], Simulated()) as meter:
+        meter.start(points(16, races=4), turns=1).result()
+        # minutes
+        going = [meter.start(points(16, races=4), turns=1000, most=1e9) for _ in range(3)]
+        time.sleep(1)
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 5
+    assert not any(t.is_alive() for t in meter._threads)
+    assert isinstance(going[0].exception(timeout=0), DeviceConnectionError)
+
+
 def test_a_device_of_another_kind_is_refused(agent):
     meter = DeviceMeter(target("linux-arm64"), [agent.entry])
     with (
