@@ -12,6 +12,7 @@ import typer
 from armlet.errors import ArmletError, SettingError
 
 from . import show
+from .device_forward import forward
 from .options import Json
 
 if TYPE_CHECKING:
@@ -213,3 +214,6 @@ def key(
 
     write_key(file)
     print(f"wrote {file}, which only you can read: bring it to the device by a safe way")
+
+
+app.command()(forward)
