@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import setup
 
-ROOMS = ["frontends", "compiler", "schedules", "targets", "runtime", "tuning_logs"]
+ROOMS = ["rpc", "frontends", "compiler", "schedules", "targets", "runtime", "tuning_logs"]
 
 
 def packages():
@@ -27,8 +27,9 @@ setup(
             "LICENSE",
             "bindings/*/*",
             "bindings/java/io/armlet/*.java",
+            "agent/*",
             "bionic/*.h",
-            "bionic/sys/*.h",
+            "bionic/*/*.h",
             "guest/*",
             "include/*.h",
             "src/*.[ch]",

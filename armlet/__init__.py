@@ -19,16 +19,18 @@ _HOMES = {
     "compile": "armlet.api",
     "open": "armlet.api",
     "check": "armlet.api",
+    "device": "armlet.rpc.device",
     "CompiledModel": "armlet.artifact",
     "ArmletError": "armlet.errors",
 }
 
-__all__ = ["ArmletError", "CompiledModel", "check", "compile", "load", "open"]
+__all__ = ["ArmletError", "CompiledModel", "check", "compile", "device", "load", "open"]
 
 if TYPE_CHECKING:
     from armlet.api import check, compile, load, open
     from armlet.artifact import CompiledModel
     from armlet.errors import ArmletError
+    from armlet.rpc.device import device
 
 
 def __getattr__(name: str) -> Any:

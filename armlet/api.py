@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,9 @@ from armlet.errors import (
 from armlet.frontends import Problem, Report, Shapes
 from armlet.manifest import manifest
 from armlet.reference import Arrays, reference_of
+from armlet.rpc.device import device
+from armlet.rpc.meter import DeviceMeter
+from armlet.rpc.registry import Entry, entry
 from armlet.targets import Target, cpu_flags, is_native, versions_of
 from armlet.targets import target as target_of
 from armlet.verify import Model, verify
@@ -162,8 +165,9 @@ def _half(
 
 def tune(
     model: Module | PathLike,
-    target: str | Target = "host",
+    target: str | Target | None = None,
     *,
+    devices: Sequence[str | Entry] = (),
     shapes: Shapes | None = None,
     trials: int | None = None,
     seconds: float | None = None,
@@ -173,24 +177,41 @@ def tune(
 ) -> list[Job]:
     """Measures ways to compute the model's operators; ``compile`` uses what is found.
 
-    ``trials`` and ``seconds`` limit the search, which else ends when it promises no more.
-    ``records`` is the file to add to, the user's own for the target if it is not given.
-    ``executor`` builds kernels: any of ``concurrent.futures``, such as a cluster's. ``observe``
-    is called after every batch. Raises what ``load`` raises, ``TargetError`` where kernels of
-    the target cannot run here, and ``MissingPackageError`` without xgboost.
+    It measures on ``devices``, all of one kind, or here if there are none; without a ``target``
+    it is the first device's, or this machine's. ``trials`` and ``seconds`` limit the search, which
+    else ends when it promises no more. ``records`` is the file to add to, the user's own for the
+    target if it is not given. ``executor`` builds kernels: any of ``concurrent.futures``, such as
+    a cluster's. ``observe`` is called after every batch. Raises what ``load`` raises,
+    ``TargetError`` where kernels of the target cannot run there, a ``DeviceError`` where no device
+    can be used any more, and ``MissingPackageError`` without xgboost.
     """
     require_xgboost()
-    chosen = target if isinstance(target, Target) else target_of(target)
-    if not (is_native(chosen) and cpu_flags().issuperset(chosen.features)):
-        raise TargetError(
-            f"kernels for {chosen} cannot be measured on this machine",
-            way_out="tune on a machine of that kind, and bring its records: armlet tune log merge",
-        )
+    entries = [d if isinstance(d, Entry) else entry(d) for d in devices]
+    chosen = target if isinstance(target, Target) else _target_to_tune(target, entries)
     module = model if isinstance(model, Module) else load(model, shapes)
     output = Path(records) if records is not None else user_file(chosen)
-    with Meter(chosen, executor) as meter:
+    with _meter(chosen, entries, executor) as meter:
         tuner = Tuner(tasks_of(module, chosen), chosen, meter, output, observe=observe)
         return tuner.run(Budget(trials, seconds))
+
+
+def _target_to_tune(name: str | None, devices: Sequence[Entry]) -> Target:
+    if name is None and devices:
+        with device(devices[0]) as first:
+            return first.target
+    return target_of(name or "host")
+
+
+def _meter(target: Target, devices: Sequence[Entry], executor: Executor | None) -> Meter:
+    if devices:
+        return DeviceMeter(target, devices, executor)
+    if is_native(target) and cpu_flags().issuperset(target.features):
+        return Meter(target, executor)
+    raise TargetError(
+        f"kernels for {target} cannot be measured on this machine",
+        way_out="give a device of that kind (--device; armlet device add), or bring records of "
+        "one: armlet tune log merge",
+    )
 
 
 def finish(

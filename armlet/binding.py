@@ -28,7 +28,7 @@ from armlet.errors import (
     InternalError,
 )
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 
 #: by the codes of armlet_dtype
 DTYPES = (
@@ -118,6 +118,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "armlet_run": (_int, [_pointer]),
     "armlet_cancel": (None, [_pointer]),
     "armlet_error": (_text, [_pointer]),
+    "armlet_current_task": (_int, [_pointer]),
     "armlet_set_profiling": (_int, [_pointer, _int]),
     "armlet_profile": (_int, [_pointer, _int, ctypes.POINTER(ProfileEntry)]),
     "armlet_observe": (_int, [_pointer, Observer, _pointer]),

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from armlet import emulator
-from armlet.artifact import CompiledModel, LayerTime, TensorInfo
+from armlet.artifact import CompiledModel
 from armlet.artifact import open as open_artifact
 from armlet.compiler.link import formats, wasm
 from armlet.compiler.link.format import FormatError
 from armlet.compiler.link.seal import check_seal
 from armlet.errors import ArtifactError, ExecutionError
+from armlet.model import LayerTime, TensorInfo
 from armlet.targets import target
 
 

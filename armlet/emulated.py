@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from armlet import emulator
-from armlet.artifact import Observer, TensorInfo
 from armlet.binding import DTYPES
 from armlet.compiler.build import Build
 from armlet.compiler.plan.plan import Tensor
 from armlet.errors import ExecutionError
+from armlet.model import Observer, TensorInfo
 
 if TYPE_CHECKING:
     from armlet.compare import Difference

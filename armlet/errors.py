@@ -69,6 +69,72 @@ class TargetError(ArmletError):
     id = "AL301"
 
 
+class DeviceError(ArmletError):
+    """A device cannot do what is asked of it; the classes below say why."""
+
+    id = "AL350"
+
+
+class UnknownDeviceError(DeviceError):
+    """No device of this name is known, or what is known of it makes no sense."""
+
+    id = "AL351"
+
+
+class DeviceConnectionError(DeviceError):
+    """The device cannot be reached, or the connection to it broke."""
+
+    id = "AL352"
+
+
+class DeviceKeyError(DeviceError):
+    """This machine and the device have different keys, or only one of them has one."""
+
+    id = "AL353"
+
+
+class DeviceProtocolError(DeviceError):
+    """What answers is no agent, one of another version, or says what makes no sense."""
+
+    id = "AL354"
+
+
+class DeviceTimeoutError(DeviceError):
+    """It took longer than it may; what ran on the device was stopped."""
+
+    id = "AL355"
+
+
+class DeviceCrashError(DeviceError):
+    """What ran on the device was ended by a signal; the agent goes on."""
+
+    id = "AL356"
+
+
+class DeviceMemoryError(DeviceError):
+    """What ran on the device needed more memory than it may take."""
+
+    id = "AL357"
+
+
+class DeviceRefusedError(DeviceError):
+    """The agent does not allow what is asked."""
+
+    id = "AL358"
+
+
+class DeviceBusyError(DeviceError):
+    """Somebody else uses the device."""
+
+    id = "AL359"
+
+
+class NotOnDeviceError(DeviceError):
+    """A file, model or function is not on the device, or no more."""
+
+    id = "AL360"
+
+
 class OutputError(ArmletError):
     """A file could not be written; nothing is left half-written."""
 

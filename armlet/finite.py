@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from armlet.artifact import CompiledModel
 from armlet.errors import RangeError
+from armlet.model import OpenModel
 from armlet.reference import Arrays
 
 
-def run_finite(model: CompiledModel, feeds: Mapping[str, np.ndarray]) -> Arrays:
+def run_finite(model: OpenModel, feeds: Mapping[str, np.ndarray]) -> Arrays:
     """The outputs; ``RangeError`` naming the layer if one of them is not finite.
 
     Values inside are looked at only then: their unused lanes may hold anything.

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from armlet.artifact import CompiledModel
 from armlet.compare import Difference, allowances, difference
 from armlet.compiler.ops.blocked import unpack_array
 from armlet.compiler.select.layouts import plain_name
+from armlet.model import OpenModel
 from armlet.reference import Reference
 
 
@@ -54,7 +54,7 @@ def _allowed(right: np.ndarray, tolerance: float) -> float:
 
 
 def compare_layers(
-    model: CompiledModel,
+    model: OpenModel,
     reference: Reference,
     feeds: Mapping[str, np.ndarray],
     tolerance: float,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from armlet.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from armlet.artifact import CompiledModel
     from armlet.described import Description
+    from armlet.model import OpenModel
     from armlet.roofline import Machine
 
 
@@ -61,9 +61,9 @@ class LayerProfile:
 
 
 def profile(
-    model: CompiledModel, feeds: Mapping[str, Any] | None, machine: Machine, runs: int = 10
+    model: OpenModel, feeds: Mapping[str, Any] | None, machine: Machine, runs: int = 10
 ) -> list[LayerProfile]:
-    """Every task in order of execution; ``feeds`` as ``CompiledModel.run`` takes them."""
+    """Every task in order of execution; ``feeds`` as ``OpenModel.run`` takes them."""
     tasks, kernels = tasks_of(model), model.manifest["kernels"]
     entries = model.profile(feeds, runs=runs)
     whole = sum(e.seconds for e in entries) or 1.0
@@ -82,7 +82,7 @@ def profile(
     return found
 
 
-def tasks_of(model: CompiledModel | Description) -> list[dict[str, Any]]:
+def tasks_of(model: OpenModel | Description) -> list[dict[str, Any]]:
     """What the manifest says of every task, by the names in ``armlet/manifest.py``."""
     manifest = model.manifest
     columns = manifest.get("task_columns", [])

@@ -42,6 +42,8 @@ class Machine:
     memory_bandwidth: float
     #: bytes that a thread's cache holds
     cache_bytes: int
+    #: or else estimated, from what is known of the target
+    measured: bool = True
 
     def bound(self, macs: int, moved: int) -> tuple[float, str]:
         """Least seconds for so much work, and which of "compute", "cache", "memory" says so."""
@@ -79,6 +81,27 @@ def measure(threads: int = 1) -> Machine:
         cached * _rate([move(cached) for _ in range(threads)]),
         BEYOND_CACHES * _rate([move(BEYOND_CACHES) for _ in range(threads)]),
         host.l2_bytes,
+    )
+
+
+#: of a device that does not tell its clock
+USUAL_MHZ = 2000.0
+#: bytes a second that a core gets from memory, at the least that phones do
+USUAL_MEMORY = 8e9
+
+
+def estimated(target: Target, mhz: float, threads: int = 1) -> Machine:
+    """What so many of a target's cores should do: a vector from L2 each cycle, and one result of
+    every unit for multiply-adds."""
+    hertz = 1e6 * (mhz or USUAL_MHZ)
+    vector = target.lanes * target.element_bytes
+    return Machine(
+        threads,
+        2 * target.lanes * target.fma_units * hertz * threads,
+        vector * hertz * threads,
+        USUAL_MEMORY * threads,
+        target.l2_bytes,
+        measured=False,
     )
 
 

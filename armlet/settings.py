@@ -33,6 +33,11 @@ def _default_records() -> Path:
     return Path(base) / "armlet" / "records"
 
 
+def _default_devices() -> Path:
+    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(base) / "armlet" / "devices.toml"
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -80,5 +85,9 @@ RECORDS = Setting(
     "ARMLET_RECORDS", Path, _default_records, "~/.local/share/armlet/records",
     "folder of tuning records, one file a target: what `armlet tune` found",
 )  # fmt: skip
+DEVICES = Setting(
+    "ARMLET_DEVICES", Path, _default_devices, "~/.config/armlet/devices.toml",
+    "file of devices: what `armlet device add` was told",
+)  # fmt: skip
 
-ALL: tuple[Setting, ...] = (CACHE, RECORDS, JOBS, DEBUG)
+ALL: tuple[Setting, ...] = (CACHE, RECORDS, DEVICES, JOBS, DEBUG)

@@ -53,6 +53,10 @@ class Record:
     rejected: bool = False
     #: what estimated the seconds, if they were not measured
     modelled: str = ""
+    #: where it was measured, and how warm and how fast that was then; None: it does not tell
+    device: str = ""
+    celsius: float | None = None
+    mhz: int | None = None
     date: str = ""
 
     @property

@@ -5,7 +5,7 @@ from .devices import DEVICES, Device
 from .extensions import EXTENSIONS
 from .families import FAMILIES
 from .host import cores, cpu_flags, is_native
-from .named import NAMED, cores_of, of_fingerprint, target, versions_of
+from .named import NAMED, cores_of, described, of_fingerprint, target, versions_of
 from .target import Target
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "cores",
     "cores_of",
     "cpu_flags",
+    "described",
     "is_native",
     "of_fingerprint",
     "target",

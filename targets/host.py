@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from functools import lru_cache
 from pathlib import Path
 
@@ -71,22 +71,14 @@ def _parts() -> set[tuple[int, ...]]:
 
 
 def host(named: Mapping[str, Target]) -> Target:
-    """The most capable named target that this processor satisfies, with its own sizes.
-
-    Arm's cores do not grow by levels: there it is the target of the core that is found, or its
-    family's with the extensions that are.
-    """
-    fitting = [t for t in named.values() if is_native(t) and cpu_flags().issuperset(t.features)]
+    """The most capable named target that this processor satisfies, with its own sizes."""
+    fitting = [t for t in named.values() if is_native(t)]
     if not fitting:
         raise TargetError(
             f"no target is known for this machine ({platform.system()} on {platform.machine()})",
             way_out="name what to compile for: `armlet targets` lists it",
         )
-    if parts := _parts():
-        here = [c.name for c in CORES.values() if c.part in parts]
-        mine = [t for t in fitting if any(t.name.endswith(f"-{name}") for name in here)]
-        fitting = mine or [_with_extensions(fitting[0])]
-    best = max(fitting, key=lambda t: (len(t.features), t.fma_units))
+    best = best_of(fitting, cpu_flags(), _parts())
     return dataclasses.replace(
         best,
         name="host",
@@ -96,6 +88,27 @@ def host(named: Mapping[str, Target]) -> Target:
     )
 
 
-def _with_extensions(family: Target) -> Target:
+def best_of(
+    targets: Iterable[Target], flags: frozenset[str], parts: Set[tuple[int, ...]]
+) -> Target:
+    """The most capable target that a processor satisfies.
+
+    Arm's cores do not grow by levels: there it is the target of the core that is found, or its
+    family's with the extensions that are.
+    """
+    fitting = [t for t in targets if flags.issuperset(t.features)]
+    if not fitting:
+        raise TargetError(
+            "this processor lacks what every target needs",
+            way_out="name what to compile for: `armlet targets` lists it",
+        )
+    if parts:
+        here = [c.name for c in CORES.values() if c.part in parts]
+        mine = [t for t in fitting if any(t.name.endswith(f"-{name}") for name in here)]
+        fitting = mine or [_with_extensions(fitting[0], flags)]
+    return max(fitting, key=lambda t: (len(t.features), t.fma_units))
+
+
+def _with_extensions(family: Target, flags: frozenset[str]) -> Target:
     rows = EXTENSIONS[family.architecture].items()
-    return extended(family, tuple(n for n, e in rows if cpu_flags().issuperset(e.features)))
+    return extended(family, tuple(n for n, e in rows if flags.issuperset(e.features)))

@@ -19,7 +19,7 @@ from .cores import CORES
 from .devices import DEVICES
 from .extensions import extended
 from .families import FAMILIES
-from .host import host
+from .host import best_of, host
 from .target import Target
 
 
@@ -65,6 +65,21 @@ def of_fingerprint(fingerprint: str) -> Target | None:
     sizes = int(l1[1]) << 10, int(l2[1]) << 10
     sized = (dataclasses.replace(t, l1_bytes=sizes[0], l2_bytes=sizes[1]) for t in NAMED.values())
     return next((t for t in sized if t.fingerprint == fingerprint), None)
+
+
+def described(
+    system: str, architecture: str, flags: frozenset[str], part: tuple[int, ...] | None
+) -> Target:
+    """The most capable target of a machine that tells its features, and perhaps its core's part."""
+    kind = [t for t in NAMED.values() if (t.system, t.architecture) == (system, architecture)]
+    if not kind:
+        raise TargetError(f"nothing can be compiled for {system} on {architecture}")
+    # only x86's cores are levels, of which any that fits will do
+    levels = architecture == "x86_64"
+    return best_of(kind, flags, set() if levels else {part or _NO_PART})
+
+
+_NO_PART = (0, 0)
 
 
 def target(name: str | Target = "host") -> Target:

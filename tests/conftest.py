@@ -27,6 +27,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     os.environ["ARMLET_CACHE"] = str(shared / "armlet-cache")
     os.environ["ARMLET_RECORDS"] = str(shared / "armlet-records")
+    os.environ["ARMLET_DEVICES"] = str(base / "armlet-devices" / "devices.toml")
 
 
 def _constant(name: str, shape: tuple[int, ...], seed: int) -> onnx.TensorProto:

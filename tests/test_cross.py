@@ -11,7 +11,7 @@ import pytest
 import armlet
 from armlet import api, emulator
 from armlet import emulated as emulated_model
-from armlet.artifact import TensorInfo
+from armlet.model import TensorInfo
 from armlet.compiler.link.elf import MACHINES, Elf
 from armlet.emulated import EmulatedModel
 from armlet.errors import ArtifactError, ExecutionError, TargetError, VerificationError

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ["frontends", "compiler", "schedules", "targets", "runtime", "tuning_logs"]
+ROOMS = ["rpc", "frontends", "compiler", "schedules", "targets", "runtime", "tuning_logs"]
 
 
 @pytest.fixture(scope="module")

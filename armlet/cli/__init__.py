@@ -22,6 +22,7 @@ from armlet.errors import ArmletError, InternalError, OutputError, SettingError
 from .bench import bench
 from .check import check
 from .compile import compile
+from .device import app as device_app
 from .diff import diff
 from .doctor import doctor
 from .inspect import inspect
@@ -49,6 +50,7 @@ app = typer.Typer(
 for verb in VERBS:
     app.command()(verb)
 app.add_typer(tune_app)
+app.add_typer(device_app)
 
 
 def _version(wanted: bool) -> None:

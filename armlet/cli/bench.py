@@ -1,7 +1,8 @@
-"""``armlet bench``: how long a model takes, alone or beside ONNX Runtime."""
+"""``armlet bench``: how long a model takes, here or on a device, alone or beside ONNX Runtime."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,23 +10,25 @@ import typer
 
 from armlet.errors import SettingError
 
-from . import show
+from . import bench_tables, show
+from .bench_modes import MODES, Options
 from .options import (
     InputFile,
     Inputs,
     Json,
+    OnDevice,
     Shapes,
     Target,
     counts_of,
-    feeds_of,
+    place_of,
     run_here,
     shapes_of,
     source_of,
+    target_at,
 )
-from .profile import as_rows, layers_of, print_layers
 
 if TYPE_CHECKING:
-    from armlet.artifact import CompiledModel
+    from armlet.verify import Model
 
 PEERS = ("onnxruntime",)
 
@@ -46,6 +49,18 @@ def bench(
     input: Inputs = None,
     inputs: InputFile = None,
     per_layer: Annotated[bool, typer.Option("--per-layer", help="Also by layer.")] = False,
+    cold: Annotated[
+        bool, typer.Option("--cold", help="Time opening and the first run, several times.")
+    ] = False,
+    paced: Annotated[
+        float, typer.Option(metavar="HZ", help="Begin so many runs a second.", min=0)
+    ] = 0.0,
+    sustained: Annotated[
+        str, typer.Option(metavar="60s|5m", help="Measure for so long, and show the drift.")
+    ] = "",
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Measure each cluster of cores, with 1, 2, 4 … threads.")
+    ] = False,
     vs: Annotated[
         str | None,
         typer.Option(metavar="onnxruntime", help="Measure this too, in turns with armlet."),
@@ -56,54 +71,115 @@ def bench(
     ] = None,
     shape: Shapes = None,
     target: Target = "host",
+    device: OnDevice = "",
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write a page, of --sweep or --sustained."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE.json", help="Also write what --json prints."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Measures the time of a run: median, percentiles, runs."""
-    counts, shapes = (counts_of("--threads", threads) if threads else [0]), shapes_of(shape)
+    """Measures the time of a run: median, percentiles, runs.
+
+    Clocks and temperature are shown with each figure where the machine tells them. It throttles if
+    late runs take 10 % longer than early ones, or a clock falls by as much.
+    """
     if vs is not None and vs not in PEERS:
         raise SettingError(f"--vs {vs!r} is not known", way_out=f"use {', '.join(PEERS)}")
-
-    from armlet import api
-    from armlet.targets import cores
-
-    compiled = _compiled(artifact, model, bool(vs), target, shapes)
+    mode = _mode(cold=cold, sustained=bool(sustained), sweep=sweep, vs=bool(vs))
+    if html is not None and mode not in ("sweep", "sustained"):
+        raise SettingError("there is no page of this", way_out="add --sweep or --sustained 60s")
+    if vs and device:
+        raise SettingError("--vs compares here, not on a device", way_out="leave one of them out")
+    options = Options(
+        counts_of("--threads", threads) if threads else [0],
+        seconds_of("--sustained", sustained) if sustained else seconds,
+        warmup, input or ["random"], inputs, paced, per_layer,
+    )  # fmt: skip
+    for path in filter(None, (html, output)):
+        _check_writable(path)
+    compiled = _compiled(artifact, model, bool(vs), target, shapes_of(shape), device)
     source = (model if is_artifact(artifact) else artifact) if vs else None
-    found = []
-    for count in counts:
-        with api.open(compiled.path, threads=count or cores()) as opened:
-            feeds = feeds_of(opened, input or ["random"], inputs)
-            found.append(_measure(opened, count or cores(), feeds, source, (seconds, warmup)))
-            if per_layer:
-                machine, layers = layers_of(opened, feeds, count or cores())
-                found[-1] |= {"machine": machine.as_dict(), "layers": as_rows(layers)}
-    document = {"model": str(artifact), "vs": vs, "results": found}
+    with place_of(device) as place:
+        found = MODES[mode](place, compiled, options, source)
+    document = {
+        "model": str(artifact), "device": device or None, "mode": mode, "vs": vs, "results": found
+    }  # fmt: skip
+    _publish(document, html, output)
     if json:
         show.as_json(document)
     else:
-        _print(document)
+        bench_tables.show_results(document)
+
+
+def _mode(**wanted: bool) -> str:
+    chosen = [name for name, is_wanted in wanted.items() if is_wanted]
+    if len(chosen) > 1:
+        both = " and ".join(f"--{name}" for name in chosen)
+        raise SettingError(f"{both} are different measurements", way_out="choose one of them")
+    return chosen[0] if chosen else "warm"
+
+
+def seconds_of(option: str, text: str) -> float:
+    """``"5m"`` -> 300."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|)", text)
+    if not found or not float(found[1]):
+        raise SettingError(f"{option} {text!r} is no time", way_out=f"for example {option} 60s")
+    return float(found[1]) * (60 if found[2] == "m" else 1)
+
+
+def _check_writable(path: Path) -> None:
+    from armlet.compiler.link.publish import check_writable
+
+    check_writable(path)
+
+
+def _publish(document: dict[str, Any], html: Path | None, output: Path | None) -> None:
+    if html is not None:
+        from armlet.bench_page import bench_page
+        from armlet.page import publish
+
+        publish(html, bench_page(document))
+    if output is not None:
+        from json import dumps
+
+        from armlet.compiler.link.publish import writing
+
+        with writing(output) as file:
+            file.write((dumps(document, indent=1) + "\n").encode())
 
 
 def _compiled(
-    path: Path, source: Path | None, compare: bool, target: str, shapes: dict[str, tuple[int, ...]]
-) -> CompiledModel:
+    path: Path,
+    source: Path | None,
+    compare: bool,
+    target: str,
+    shapes: dict[str, tuple[int, ...]],
+    device: str,
+) -> Path | Model:
     """The artifact; whatever stands in the way of comparing is told before anything is timed."""
     from armlet import api
-    from armlet.measure import require_onnxruntime
 
     if compare:
+        from armlet.measure import require_onnxruntime
+
         require_onnxruntime()
     if not is_artifact(path):
-        run_here(target)
+        if not device:
+            run_here(target)
+        chosen = target_at(device, target)
         with show.working(f"compiling {path.name}") as progress:
-            made = api.compile(path, target, shapes=shapes, progress=progress)
-        assert isinstance(made, api.CompiledModel)
-        return made
-    model = api.open(path, threads=1)
-    if compare and source is None:
+            return api.compile(path, chosen, shapes=shapes, progress=progress)
+    if not compare:
+        return path
+    if source is None:
         raise SettingError("--vs needs the source model of an artifact", way_out="--model MODEL")
-    if compare and source is not None:
+    with api.open(path, threads=1) as model:
         source_of(model, source)
-    return model
+    return path
 
 
 def is_artifact(path: Path) -> bool:
@@ -116,51 +192,3 @@ def is_artifact(path: Path) -> bool:
             return named or formats.is_known(file.read(8))
     except OSError:
         return named
-
-
-def _measure(
-    model: CompiledModel,
-    threads: int,
-    feeds: dict[str, Any],
-    source: Path | None,
-    times: tuple[float, float],
-) -> dict[str, Any]:
-    from armlet.measure import in_turns, statistics
-
-    if source is None:
-        seconds, warmup = times
-        alone = model.benchmark(feeds, seconds=seconds, warmup=warmup)
-        return {"threads": threads, "armlet": statistics(alone.seconds)}
-    ours, theirs, apart = in_turns(model, source, feeds, threads, *times)
-    ratio = statistics(ours)["median"] / statistics(theirs)["median"]
-    return {
-        "threads": threads,
-        "armlet": statistics(ours),
-        "onnxruntime": statistics(theirs),
-        "ratio": ratio,
-        "relative_error": max((d.relative for d in apart), default=0.0),
-    }
-
-
-def _print(document: dict[str, Any]) -> None:
-    columns = ("median", "p90", "p99", "min")
-    rows = []
-    for result in document["results"]:
-        for who in ("armlet", "onnxruntime"):
-            if who in result:
-                times = [show.milliseconds(result[who][c]) for c in columns]
-                ratio = f"{result['ratio']:.3f}" if who == "armlet" and "ratio" in result else ""
-                rows.append([who, result["threads"], *times, result[who]["runs"], ratio])
-    last = [">ratio"] if document["vs"] else []
-    show.table(
-        ["", ">threads", *(f">{c}" for c in columns), ">runs", *last],
-        [row if last else row[:-1] for row in rows],
-    )
-    for result in document["results"]:
-        if "relative_error" in result:
-            print(
-                f"{result['threads']} threads: answers differ by at most "
-                f"{result['relative_error']:.2g} of the range"
-            )
-        if "layers" in result:
-            print_layers(result["layers"], result["threads"])

@@ -51,6 +51,9 @@ def compile(
         Path, typer.Option("--output", "-o", metavar="M.so", help="Where to write the artifact.")
     ],
     target: Targets = "host",
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="Compile for this device's own target.")
+    ] = "",
     package: Package = None,
     shape: Shapes = None,
     data: Data = None,
@@ -83,7 +86,7 @@ def compile(
     tolerance = None if tolerance is None else check_tolerance(tolerance)
     limit = bytes_of("--max-so", max_so) if max_so else None
     arrays = read_arrays(data) if data else None
-    places = _places(target, output, package)
+    places = _places(_names(target, device), output, package)
 
     from armlet import aar, api
 
@@ -109,6 +112,17 @@ def compile(
         _show_package(found, output, classes, json)
     else:
         _show(found, json)
+
+
+def _names(target: str, device: str) -> str:
+    if not device:
+        return target
+    if target != "host":
+        raise SettingError("a device is compiled for by its own target", way_out="without --target")
+    from armlet.rpc.device import device as connected
+
+    with connected(device) as found:
+        return str(found.target)
 
 
 def _places(text: str, output: Path, package: str | None) -> dict[Target, Path]:

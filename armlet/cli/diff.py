@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,20 +13,23 @@ from . import show
 from .options import (
     Data,
     Json,
+    OnDevice,
     Shapes,
     Target,
     Tolerance,
     check_tolerance,
     named,
+    opened_at,
     read_arrays,
     run_here,
     shapes_of,
     source_of,
+    target_at,
 )
 
 if TYPE_CHECKING:
-    from armlet.artifact import CompiledModel
     from armlet.compiler.ir import Module
+    from armlet.model import OpenModel
 
 
 def diff(
@@ -38,6 +43,7 @@ def diff(
     target: Target = "host",
     tolerance: Tolerance = 1e-4,
     all: Annotated[bool, typer.Option("--all", help="Show every layer, in order.")] = False,
+    device: OnDevice = "",
     json: Json = False,
 ) -> None:
     """Compares a compiled model with its source, layer by layer.
@@ -50,12 +56,13 @@ def diff(
     from armlet.layers import compare_layers
     from armlet.reference import reference_of
 
-    compiled, module = _both(model, artifact, shapes, target)
-    feeds: dict[str, Any] = {**compiled.example_inputs()}
-    if data and arrays is not None:
-        feeds |= named(arrays, [i.name for i in compiled.inputs], data)
-    reference = reference_of(module)
-    layers = compare_layers(compiled, reference, feeds, tolerance)
+    with _both(model, artifact, shapes, target, device) as (compiled, module):
+        feeds: dict[str, Any] = {**compiled.example_inputs()}
+        if data and arrays is not None:
+            feeds |= named(arrays, [i.name for i in compiled.inputs], data)
+        reference = reference_of(module)
+        layers = compare_layers(compiled, reference, feeds, tolerance)
+        tasks = len(compiled.tasks)
     bad = [layer for layer in layers if layer.flagged]
     if json:
         document = {
@@ -63,33 +70,37 @@ def diff(
             "reference": reference.name,
             "tolerance": tolerance,
             "first_different": bad[0].as_dict() if bad else None,
-            "tasks": len(compiled.tasks),
+            "tasks": tasks,
             "layers": [layer.as_dict() for layer in layers],
         }
         show.as_json(document)
     else:
-        _print(layers, all, reference.name, len(compiled.tasks))
+        _print(layers, all, reference.name, tasks)
     raise typer.Exit(1 if bad else 0)
 
 
+@contextlib.contextmanager
 def _both(
-    model: Path, artifact: Path | None, shapes: dict[str, tuple[int, ...]], target: str
-) -> tuple[CompiledModel, Module]:
-    """The artifact and its source."""
+    model: Path, artifact: Path | None, shapes: dict[str, tuple[int, ...]], target: str, device: str
+) -> Iterator[tuple[OpenModel, Module]]:
+    """The artifact, open, and its source."""
+    if artifact is not None:
+        with opened_at(device, artifact, 0) as compiled:
+            yield compiled, source_of(compiled, model, shapes)
+        return
+
     from armlet import api
     from armlet.compiler.build import build
-    from armlet.targets import target as target_of
 
-    if artifact is not None:
-        compiled = api.open(artifact)
-        return compiled, source_of(compiled, model, shapes)
-    run_here(target)
+    if not device:
+        run_here(target)
+    chosen = target_at(device, target)
     with show.working(f"compiling {model.name}") as progress:
         module = api.load(model, shapes)
         # not verified: what is wrong is shown by layer
-        made = api.linked(build(module, target_of(target), progress))
-    assert isinstance(made, api.CompiledModel)
-    return made, module
+        made = api.linked(build(module, chosen, progress))
+    with opened_at(device, made.path, 0) as compiled:
+        yield compiled, module
 
 
 #: layers shown unless all are asked for

@@ -7,7 +7,7 @@ import platform
 import re
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -54,7 +54,11 @@ def doctor(
     """
     if show_settings:
         return _settings(json)
-    examinations = _of_targets(target) if target else EXAMINATIONS
+    diagnose(_of_targets(target) if target else EXAMINATIONS, json)
+
+
+def diagnose(examinations: Mapping[str, Callable[[], Finding]], json: bool) -> None:
+    """Examines and tells; exit status 1 if anything is bad."""
     findings: list[Finding] = []
     with show.working("examining") as progress:
         for what, look in examinations.items():
@@ -187,7 +191,7 @@ def _cache() -> Finding:
     return Finding("cache", "ok", f"{folder}: {show.size(total)} in {len(files)} files")
 
 
-def _tiny() -> Any:
+def tiny() -> Any:
     """y = relu(x @ w)."""
     import numpy as np
 
@@ -206,7 +210,7 @@ def _end_to_end() -> Finding:
     """Compiles a tiny model and runs it: what is left to go wrong, goes wrong here."""
     from armlet import api
 
-    made: Any = api.compile(_tiny())
+    made: Any = api.compile(tiny())
     with made:
         report = made.selftest()
     if not report.passed:
@@ -244,7 +248,7 @@ def _target(name: str) -> Finding:
     from armlet.targets import is_native, target
 
     chosen = target(name)
-    made: Any = api.compile(_tiny(), chosen)
+    made: Any = api.compile(tiny(), chosen)
     size = show.size(made.path.stat().st_size)
     if made.not_run:
         text = f"a tiny model compiles and links, {size}; not run: {made.not_run}"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from armlet.artifact import TensorInfo
 from armlet.errors import InputError, MissingPackageError, SettingError
+from armlet.model import TensorInfo
 
 from .options import split
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +15,10 @@ from armlet.errors import InputError, SettingError, TargetError
 if TYPE_CHECKING:
     import numpy as np
 
-    from armlet.artifact import CompiledModel, TensorInfo
     from armlet.compiler.ir import Module
+    from armlet.here import Place
+    from armlet.model import OpenModel, TensorInfo
+    from armlet.targets import Target as CompilerTarget
 
     Arrays = dict[str, np.ndarray]
 
@@ -88,7 +91,50 @@ InputFile = Annotated[
     Path | None, typer.Option("--inputs", metavar="FILE.npz", help="Inputs by name.")
 ]
 Threads = Annotated[int, typer.Option(metavar="N", help="Threads; 0 uses every CPU.", min=0)]
+OnDevice = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="NAME", help="Do it on this device (`armlet device list` lists them)."
+    ),
+]
 FILLERS = ("random", "zeros")
+
+
+def place_of(device: str) -> contextlib.AbstractContextManager[Place]:
+    """The device of this name; this machine for ""."""
+    from armlet.here import Here
+
+    if not device:
+        return contextlib.nullcontext(Here())
+    from armlet.rpc.device import device as connected
+
+    return connected(device)
+
+
+def target_at(device: str, name: str) -> CompilerTarget:
+    """What to compile for: the device's own target, unless another one is named."""
+    from armlet.targets import target
+
+    if not device or name != "host":
+        return target(name)
+    from armlet.rpc.device import device as connected
+
+    with connected(device) as found:
+        return found.target
+
+
+@contextlib.contextmanager
+def opened_at(device: str, artifact: Path, threads: int) -> Iterator[OpenModel]:
+    """The artifact, open there; bringing it to a device shows progress."""
+    from armlet.rpc.device import Device
+
+    from . import show
+
+    with place_of(device) as place, contextlib.ExitStack() as stack:
+        if isinstance(place, Device):
+            with show.working(f"bringing {artifact.name} to {device}") as progress:
+                place.upload(artifact, lambda done, total: progress("bytes", done, total))
+        yield stack.enter_context(place.open(artifact, threads=threads))
 
 
 def run_here(name: str) -> None:
@@ -147,7 +193,7 @@ def counts_of(option: str, text: str) -> list[int]:
 
 
 def source_of(
-    compiled: CompiledModel, path: Path, shapes: Mapping[str, Sequence[int]] | None = None
+    compiled: OpenModel, path: Path, shapes: Mapping[str, Sequence[int]] | None = None
 ) -> Module:
     """The model that an artifact was compiled from, at the artifact's shapes."""
     from armlet import api
@@ -230,9 +276,7 @@ def filled(info: TensorInfo, index: int, how: str) -> np.ndarray:
     return random_array(info.dtype, info.shape, index)
 
 
-def feeds_of(
-    model: CompiledModel, texts: Iterable[str] | None, file: Path | None
-) -> dict[str, Any]:
+def feeds_of(model: OpenModel, texts: Iterable[str] | None, file: Path | None) -> dict[str, Any]:
     """The inputs that ``--input`` and ``--inputs`` give; what is missing is not their matter."""
     names = [i.name for i in model.inputs]
     given: dict[str, Any] = named(read_arrays(file), names, file) if file else {}

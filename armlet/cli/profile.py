@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import show
-from .options import InputFile, Inputs, Json, feeds_of
+from .options import InputFile, Inputs, Json, OnDevice, feeds_of, opened_at
 
 if TYPE_CHECKING:
-    from armlet.artifact import CompiledModel
+    from armlet.model import OpenModel
     from armlet.profile import LayerProfile
     from armlet.roofline import Machine
 
@@ -25,33 +25,40 @@ def profile(
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write a page with charts.")
     ] = None,
+    device: OnDevice = "",
     json: Json = False,
 ) -> None:
-    """Shows the layers that lose most time against what this machine could do."""
-    from armlet import api
+    """Shows the layers that lose most time against what this machine could do.
 
-    with api.open(artifact, threads=threads) as model:
+    What a device could do is estimated, from its target and its clock.
+    """
+    with opened_at(device, artifact, threads) as model:
         machine, layers = layers_of(model, feeds_of(model, input or ["random"], inputs), threads)
         arena = model.manifest["arena_bytes"]
     if html is not None:
         from armlet.page import publish
         from armlet.profile_page import profile_page
 
-        publish(html, profile_page(artifact.name, machine, layers, arena))
+        name = f"{artifact.name} on {device}" if device else artifact.name
+        publish(html, profile_page(name, machine, layers, arena))
     if json:
         rows = as_rows(layers)
         show.as_json({"model": str(artifact), "machine": machine.as_dict(), "layers": rows})
     else:
-        print_layers(as_rows(layers), threads)
+        print_layers(as_rows(layers), machine.as_dict())
 
 
 def layers_of(
-    model: CompiledModel, feeds: dict[str, Any], threads: int
+    model: OpenModel, feeds: Mapping[str, Any], threads: int
 ) -> tuple[Machine, list[LayerProfile]]:
-    """What this machine can do with so many threads, and the profile of every task."""
+    """What the machine can do with so many threads, and the profile of every task."""
     from armlet import profile, roofline
+    from armlet.rpc.remote import RemoteModel
 
-    machine = roofline.measure(threads)
+    if isinstance(model, RemoteModel):
+        machine = roofline.estimated(*model.processor, threads)
+    else:
+        machine = roofline.measure(threads)
     return machine, profile.profile(model, feeds, machine)
 
 
@@ -60,7 +67,7 @@ def as_rows(layers: Sequence[LayerProfile]) -> list[dict[str, Any]]:
     return [layer.as_dict() for layer in sorted(layers, key=lambda layer: -layer.loss)]
 
 
-def print_layers(rows: Sequence[dict[str, Any]], threads: int) -> None:
+def print_layers(rows: Sequence[dict[str, Any]], machine: Mapping[str, Any]) -> None:
     columns = ["layer", "operators", "template", "config", ">time", ">share", ">GFLOP/s", ">GB/s"]
     show.table(
         [*columns, ">of roofline", "limit"],
@@ -79,5 +86,7 @@ def print_layers(rows: Sequence[dict[str, Any]], threads: int) -> None:
             )
             for row in rows
         ],
-        title=f"layers on {threads} threads, those that lose most first",
+        title=f"layers on {machine['threads']} threads, those that lose most first",
     )
+    if not machine["measured"]:
+        print("note: the roofline is estimated from the target and the clock, not measured")

@@ -10,7 +10,7 @@ import typer
 from armlet.errors import SettingError
 
 from . import show
-from .options import InputFile, Inputs, Json, Threads, feeds_of
+from .options import InputFile, Inputs, Json, OnDevice, Threads, feeds_of, opened_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,19 +49,19 @@ def run(
     top: Annotated[
         int, typer.Option(metavar="K", help="Largest elements shown of a vector.", min=0)
     ] = 5,
+    device: OnDevice = "",
     json: Json = False,
 ) -> None:
     """Runs a compiled model and shows its outputs."""
     if output:
         _check_output(output)
 
-    import armlet
     from armlet.finite import run_finite
 
     from .image import Pixels, picture
 
     pixels = Pixels(scale, mean, std, bgr)
-    with armlet.open(artifact, threads=threads) as model:
+    with opened_at(device, artifact, threads) as model:
         feeds = feeds_of(model, input, inputs)
         for text in image or ():
             name, array = picture(text, model.inputs, pixels)

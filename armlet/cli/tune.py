@@ -12,12 +12,22 @@ import typer
 from typer.core import TyperGroup
 
 from . import show
-from .options import Json, Shapes, Target, shapes_of
+from .options import Json, Shapes, shapes_of
 from .tune_log import log
 
 if TYPE_CHECKING:
     from armlet.compiler.tune.tuner import Job, Update
 
+TunedTarget = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="What to tune for (`armlet targets`); the device's own, or 'host'."
+    ),
+]
+Devices = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Measure on this device; may be given for several."),
+]
 #: seconds between lines of progress where there is no terminal
 BETWEEN = 10.0
 
@@ -43,7 +53,8 @@ app.add_typer(log)
 @app.command()
 def model(
     model: Annotated[Path, typer.Argument(help="The model's file.", metavar="MODEL")],
-    target: Target = "host",
+    target: TunedTarget = None,
+    device: Devices = None,
     shape: Shapes = None,
     trials: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Measure at most so many kernels.")
@@ -64,6 +75,7 @@ def model(
 ) -> None:
     """Measures ways to compute a model's operators and records the fastest for `compile`.
 
+    It measures here, or on devices of one kind (`armlet device` adds them), which share the work.
     Without a limit it ends when another round promises less than 1 % of the model's time.
     Stopped or killed, it goes on where it was when it is started again.
     """
@@ -74,8 +86,8 @@ def model(
         check_writable(html)
     with _progress(model.name, trials, seconds) as observe:
         jobs = api.tune(
-            api.load(model, shapes_of(shape)), target, trials=trials, seconds=seconds,
-            records=records, observe=observe,
+            api.load(model, shapes_of(shape)), target, devices=device or (), trials=trials,
+            seconds=seconds, records=records, observe=observe,
         )  # fmt: skip
     rows = [row_of(job) for job in sorted(jobs, key=_weight, reverse=True)]
     if html is not None:

@@ -24,6 +24,20 @@ _THREADS = _words("""
     pthread_sigmask
 """)
 
+#: what the agent uses beyond that; of glibc, also the names for files of any size
+_AGENT = _words("""
+    __fxstat64 __fxstatat64 __libc_start_main __xstat64 _exit accept4 bcmp bind closedir
+    connect dirfd dprintf exit fchmod fcntl fdopendir flock fork freeaddrinfo ftruncate
+    ftruncate64 getaddrinfo getpid getppid getsockname getsockopt inet_pton kill listen
+    memchr memmem mkdir mmap mmap64 munmap nanosleep open64 openat openat64 opendir poll ppoll
+    prctl pread pread64 pwrite pwrite64 qsort raise readdir readdir64 realpath
+    recv rename rmdir sched_yield send setitimer setpgid setrlimit setrlimit64 setsockopt shutdown
+    sigaction sigaddset sigaltstack sigemptyset signal sigprocmask sleep socket
+    socketpair sprintf strchr strcspn strerror strncmp strnlen strrchr strsep strspn
+    strstr strtod strtoll strtoul strtoull sysconf time umask unlink unlinkat usleep utimensat
+    vdprintf waitid waitpid write
+""")
+
 #: what bindings open artifacts with
 _LOADER = _words("dlclose dlerror dlopen dlsym")
 
@@ -49,6 +63,15 @@ def libraries(triple: str) -> dict[str, list[str]]:
     if bionic.is_android(triple):
         return bionic.libraries(bionic.level_of(triple))
     return {"libc.so": [*_LIBC, *_THREADS, *_LOADER, *MATHEMATICS]}
+
+
+def program_libraries(triple: str) -> dict[str, list[str]]:
+    """The same for the agent, which may do more than an artifact."""
+    found = libraries(triple)
+    if "libc.so.6" in found:
+        found["libc.so.6"] = [*_LIBC, *_AGENT]
+        found["libpthread.so.0"] = [*_THREADS, "pthread_mutex_lock", "pthread_mutex_unlock"]
+    return found
 
 
 def stub(functions: list[str]) -> str:

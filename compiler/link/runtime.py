@@ -59,7 +59,7 @@ def runtime(triple: str) -> Runtime:
     def make(folder: Path) -> None:
         toolchain.run("compiling the runtime", [*command, "-c", *c_files], folder)
         for name, functions in stubs.items():
-            _make_stub(triple, name, functions, folder)
+            make_stub(triple, name, functions, folder)
         if triple.startswith(_INCOMPLETE):
             _make_helpers(triple, folder)
 
@@ -113,7 +113,8 @@ def _make_helpers(triple: str, folder: Path) -> None:
     toolchain.run("compiling the compiler's helpers", ["build-lib", source, *options], folder)
 
 
-def _make_stub(triple: str, name: str, functions: list[str], folder: Path) -> None:
+def make_stub(triple: str, name: str, functions: list[str], folder: Path) -> None:
+    """The library ``name`` in ``folder``, which has these functions in name only."""
     source, part = folder / f"{name}.s", folder / f"{name}.part"
     source.write_text(libc.stub(functions))
     target = f"--target={toolchain.llvm_triple(triple)}"

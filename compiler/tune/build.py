@@ -13,6 +13,7 @@ from pathlib import Path
 
 from armlet.compiler.ir.group import Group
 from armlet.compiler.link import toolchain
+from armlet.compiler.link.runtime import runtime
 from armlet.compiler.lower.kernel import Kernel
 from armlet.compiler.records import Record
 from armlet.targets import Target
@@ -70,6 +71,17 @@ def link(kernels: Sequence[tuple[Kernel, int]], target: Target, folder: Path) ->
         "-c", "bench.c", "-o", "bench.o",
     ]  # fmt: skip
     toolchain.run("compiling the timer", compile_bench, folder)
-    shared = ["ld.lld", "-shared", "-Bsymbolic", "-o", "bench.so", "bench.o", *objects]
-    toolchain.run("linking candidates", shared, folder)
+    shared = [
+        "ld.lld",
+        "-shared",
+        "-Bsymbolic",
+        "--as-needed",
+        "-o",
+        "bench.so",
+        "bench.o",
+        *objects,
+    ]
+    # what a kernel calls of libm, a program of libc alone has not loaded
+    made = runtime(target.zig_triple)
+    toolchain.run("linking candidates", [*shared, *made.stubs, *made.helpers], folder)
     return folder / "bench.so"

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -187,6 +187,14 @@ class Runner:
             return ended("crash", f"the process ended by {how}")
 
 
+#: records of points, and the seconds of every turn of each
+Measuring = Future[list[tuple[Record, list[float]]]]
+
+
+def drop(record: Record) -> None:
+    pass
+
+
 class Meter:
     """Points to records. A meter that runs kernels elsewhere replaces ``race``."""
 
@@ -194,6 +202,8 @@ class Meter:
     modelled: str = ""
     #: tasks of a round: more where that much runs at once
     together: int = 1
+    #: rounds that are begun before the first is over: more where it measures while others are built
+    ahead: int = 1
 
     def __init__(self, target: Target, executor: Executor | None = None) -> None:
         self.target = target
@@ -206,15 +216,27 @@ class Meter:
         self.builders.close()
         self.runner.close()
 
-    def measure(self, points: Sequence[Point], **race: Any) -> list[Record]:
-        """A record of each point, with seconds or with a failure.
+    def start(
+        self, points: Sequence[Point], keep: Callable[[Record], None] = drop, **race: Any
+    ) -> Measuring:
+        """A record of each point, with seconds or with a failure, and the seconds of every turn.
 
-        ``best`` are the seconds that each has to beat, the rest of ``race`` is as in ``Batch``.
+        ``keep`` is called with each as soon as it is known. ``best`` are the seconds that each has
+        to beat, the rest of ``race`` is as in ``Batch``.
         """
-        return [record for record, _ in self.times(points, **race)]
+        found: Measuring = Future()
+        found.set_result(self._measured(points, race))
+        for record, _ in found.result():
+            keep(record)
+        return found
 
-    def times(self, points: Sequence[Point], **race: Any) -> list[tuple[Record, list[float]]]:
-        """As ``measure``, with the seconds of every turn."""
+    def measure(self, points: Sequence[Point], **race: Any) -> list[Record]:
+        """The records alone."""
+        return [record for record, _ in self.start(points, **race).result()]
+
+    def _measured(
+        self, points: Sequence[Point], race: dict[str, Any]
+    ) -> list[tuple[Record, list[float]]]:
         built = self.builders.build(points, self.target)
         kernels = [(i, k) for i, k in enumerate(built) if isinstance(k, Kernel)]
         try:
@@ -254,17 +276,23 @@ class Meter:
         self, point: Record, built: Kernel | Exception, index: int, race: Race
     ) -> tuple[Record, list[float]]:
         point = replace(point, modelled=self.modelled)
-        times = race.times.get(index, [])
-        if times:
-            low, middle, high = (float(q) for q in np.percentile(times, [25, 50, 75]))
-            spread = float(f"{high - low:.3g}")
-            middle = float(f"{middle:.6g}")
-            return replace(point, seconds=middle, spread=spread, date=now()), times
-        kind, reason = ("compile", _reason(built)) if isinstance(built, Exception) else (
-            race.failures.get(index, ("crash", "")))  # fmt: skip
-        return replace(point, failure=f"{kind}: {reason}"[:REASON], date=now()), []
+        if isinstance(built, Exception):
+            return not_built(point, built), []
+        if times := race.times.get(index, []):
+            return timed(point, times), times
+        return failed(point, *race.failures.get(index, ("crash", ""))), []
 
 
-def _reason(error: Exception) -> str:
+def timed(point: Record, times: Sequence[float]) -> Record:
+    low, middle, high = (float(q) for q in np.percentile(times, [25, 50, 75]))
+    spread = float(f"{high - low:.3g}")
+    return replace(point, seconds=float(f"{middle:.6g}"), spread=spread, date=now())
+
+
+def failed(point: Record, kind: str, reason: str) -> Record:
+    return replace(point, failure=f"{kind}: {reason}"[:REASON], date=now())
+
+
+def not_built(point: Record, error: Exception) -> Record:
     text = error.what if isinstance(error, ArmletError) else str(error)
-    return " ".join(text.split()) or type(error).__name__
+    return failed(point, "compile", " ".join(text.split()) or type(error).__name__)

@@ -1,7 +1,8 @@
 """Tunes the tasks of a model: shares the trials, keeps records, and judges at the end.
 
 Each round goes to the task that promises to save the most of the model's time: its share of it
-times the gain that its search expects. The end comes when that sums up to less than ``ENOUGH``,
+times the gain that its search expects. Where the meter works ahead, the next rounds are proposed
+before the last one's times are known. The end comes when that sums up to less than ``ENOUGH``,
 or with the budget. Then each form's best is measured in turns with its default, and only what
 is surely faster serves. Every record is on the disk before the next is made, so a tuner that is
 killed goes on where it was.
@@ -11,10 +12,12 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,10 +25,12 @@ from armlet.compiler.records import FASTER, Record, Records, append, of_family, 
 from armlet.targets import Target, of_fingerprint
 
 from .features import features, matrix
-from .measure import Meter
+from .measure import Measuring, Meter
 from .ranker import Samples
 from .search import Search
 from .tasks import Point, Task, point_of
+
+T = TypeVar("T")
 
 #: candidates that are built and raced together
 BATCH = 8
@@ -47,9 +52,10 @@ class Job:
     points: list[Point]
     search: Search
     trials: int = 0
-    #: rounds of its search, and those that found something faster
+    #: rounds of its search, those that found something faster, and those that are not over
     rounds: int = 0
     gains: int = 0
+    going: int = 0
     #: (trials of all tasks, seconds of the best) whenever it changed
     curve: list[tuple[int, float]] = field(default_factory=list)
     #: seconds with and without tuning, measured in turns at the end
@@ -93,6 +99,25 @@ class Budget:
     seconds: float | None = None
 
 
+@dataclass(frozen=True)
+class Round:
+    """Points of some jobs that are measured together."""
+
+    chosen: Sequence[tuple[Job, int]]
+    #: as ``Meter.start`` takes it
+    race: dict[str, Any]
+    #: whether the search proposed it
+    proposed: bool = True
+
+    @property
+    def points(self) -> list[Point]:
+        return [job.points[i] for job, i in self.chosen]
+
+    @property
+    def jobs(self) -> list[Job]:
+        return list({id(job): job for job, _ in self.chosen}.values())
+
+
 class Tuner:
     def __init__(
         self,
@@ -109,7 +134,8 @@ class Tuner:
         known = Records(r for r in own if r.modelled == meter.modelled)
         names, others = _taught([*of_family(target), *read(output)], target)
         self.jobs = [self._job(t, known, names, others, seed) for t in tasks]
-        self.trials = 0
+        #: trials that are recorded, and that were begun
+        self.trials = self._asked = 0
         self._begun = time.monotonic()
 
     def _job(
@@ -140,35 +166,60 @@ class Tuner:
     def run(self, budget: Budget = Budget()) -> list[Job]:
         """The jobs, searched and judged."""
         self._begun = time.monotonic()
-        for some in _chunks(self.jobs):
-            self._defaults(some)
+        for started in self._overlapped(self._started(self._defaults())):
+            self._finish(*started)
+        for started in self._overlapped(self._started(self._rounds(budget))):
+            self._finish(*started)
+        for jobs, points, verdict in self._overlapped(self._verdicts()):
+            self._judge(jobs, points, verdict)
+        return self.jobs
+
+    def _overlapped(self, started: Iterable[T]) -> Iterator[T]:
+        """In order, each after as many have been started as the meter takes at once."""
+        going: deque[T] = deque()
+        for each in started:
+            going.append(each)
+            if len(going) == self.meter.ahead:
+                yield going.popleft()
+        yield from going
+
+    def _started(self, rounds: Iterable[Round]) -> Iterator[tuple[Round, Measuring]]:
+        for round in rounds:
+            self._asked += len(round.chosen)
+            for job in round.jobs:
+                job.going += 1
+            keep = partial(append, self.output)
+            yield round, self.meter.start(round.points, keep, **round.race)
+
+    def _defaults(self) -> Iterator[Round]:
+        """What is used without tuning, of all forms, where it is not known."""
+        for jobs in _chunks(self.jobs):
+            fresh = [
+                (job, i)
+                for job in jobs
+                for i in range(len(job.task.workloads))
+                if i not in job.search.seconds
+            ]
+            if fresh:
+                yield Round(fresh, {"races": False}, proposed=False)
+
+    def _rounds(self, budget: Budget) -> Iterator[Round]:
         while self._may_go_on(budget):
             promises = [(self._promise(job), job) for job in self.jobs]
             if sum(promise for promise, _ in promises) < ENOUGH:
-                break
-            most = sorted(promises, key=lambda p: -p[0])[: self.meter.together]
-            self._round([job for promise, job in most if promise > 0], budget)
-        for some in _chunks(self.jobs):
-            self._judge(some)
-            self.observe(self._update(some[-1], judging=True))
-        return self.jobs
-
-    def _defaults(self, jobs: Sequence[Job]) -> None:
-        """Measures what is used without tuning, of all forms, where it is not known."""
-        fresh = [
-            (job, i)
-            for job in jobs
-            for i in range(len(job.task.workloads))
-            if i not in job.search.seconds
-        ]
-        self._measure(fresh, races=False)
-        if fresh:
-            self.observe(self._update(fresh[-1][0]))
+                return
+            # what is not told yet may be the gain
+            most = sorted(promises, key=lambda p: -p[0] / (1 + p[1].going))[: self.meter.together]
+            jobs = [job for promise, job in most if promise > 0]
+            chosen = [(job, i) for job in jobs for i in job.search.propose(BATCH)]
+            if budget.trials is not None:
+                chosen = chosen[: budget.trials - self._asked]
+            yield Round(chosen, {"best": [job.best_seconds for job, _ in chosen]})
 
     def _may_go_on(self, budget: Budget) -> bool:
         if all(job.search.done for job in self.jobs):
             return False
-        if budget.trials is not None and self.trials >= budget.trials:
+        if budget.trials is not None and self._asked >= budget.trials:
             return False
         return budget.seconds is None or time.monotonic() - self._begun < budget.seconds
 
@@ -186,27 +237,20 @@ class Tuner:
         chance = (job.gains + 1) / (job.rounds + 2)
         return share * chance * job.search.expected_gain(BATCH)
 
-    def _round(self, jobs: Sequence[Job], budget: Budget) -> None:
-        chosen = [(job, i) for job in jobs for i in job.search.propose(BATCH)]
-        if budget.trials is not None:
-            chosen = chosen[: budget.trials - self.trials]
-        before = [job.best_seconds for job in jobs]
-        self._measure(chosen, best=[job.best_seconds for job, _ in chosen])
-        for job, seconds in zip(jobs, before, strict=True):
-            job.rounds += 1
-            job.gains += job.best_seconds < seconds
-        self.observe(self._update(chosen[-1][0]))
-
-    def _measure(self, chosen: Sequence[tuple[Job, int]], **race: Any) -> None:
-        found = self.meter.measure([job.points[i] for job, i in chosen], **race) if chosen else []
-        for (job, index), record in zip(chosen, found, strict=True):
-            append(self.output, record)
-            before = job.best_seconds
+    def _finish(self, round: Round, measuring: Measuring) -> None:
+        before = {id(job): job.best_seconds for job in round.jobs}
+        for (job, index), (record, _) in zip(round.chosen, measuring.result(), strict=True):
+            best = job.best_seconds
             job.search.tell(index, record.seconds)
             self.trials += 1
             job.trials += 1
-            if job.best_seconds < before or not job.curve:
+            if job.best_seconds < best or not job.curve:
                 job.curve.append((self.trials, job.best_seconds))
+        for job in round.jobs:
+            job.going -= 1
+            job.rounds += round.proposed
+            job.gains += round.proposed and job.best_seconds < before[id(job)]
+        self.observe(self._update(round.chosen[-1][0]))
 
     def _update(self, job: Job, judging: bool = False) -> Update:
         known = [j for j in self.jobs if math.isfinite(j.best_seconds)]
@@ -219,18 +263,22 @@ class Tuner:
 
     # -- the verdict ----------------------------------------------------------------------------
 
-    def _judge(self, jobs: Sequence[Job]) -> None:
+    def _verdicts(self) -> Iterator[tuple[list[Job], list[Point], Measuring]]:
+        for jobs in _chunks(self.jobs):
+            points = [p for job in jobs for pair in self._rivals(job) for p in pair]
+            points = list(dict.fromkeys(points))
+            race: dict[str, Any] = {"turns": JUDGING, "most": JUDGED, "races": False}
+            yield jobs, points, self.meter.start(points, **race)
+
+    def _judge(self, jobs: Sequence[Job], points: Sequence[Point], measuring: Measuring) -> None:
         """Every form's best in turns with its default; the records say who won."""
-        rivals = {id(job): list(self._rivals(job)) for job in jobs}
-        pairs = [pair for of_job in rivals.values() for pair in of_job]
-        points = list(dict.fromkeys(p for pair in pairs for p in pair))
-        measured = self.meter.times(points, turns=JUDGING, most=JUDGED, races=False)
-        found = dict(zip(points, measured, strict=True))
+        found = dict(zip(points, measuring.result(), strict=True))
         for job in jobs:
-            settled = [self._settle(*pair, found) for pair in rivals[id(job)]]
+            settled = [self._settle(*pair, found) for pair in self._rivals(job)]
             untuned = found[job.points[0]][0].seconds
             if untuned is not None:
                 job.verdict = (min(settled), untuned)
+        self.observe(self._update(jobs[-1], judging=True))
 
     def _settle(
         self, default: Point, best: Point, found: dict[Point, tuple[Record, list[float]]]

@@ -1,6 +1,7 @@
 #pragma once
-
-#define O_RDONLY 0
-#define O_CLOEXEC 02000000
+#include <linux/fcntl.h>
+#include <sys/types.h>
 
 int open(const char *, int, ...);
+int openat(int, const char *, int, ...);
+int fcntl(int, int, ...);

@@ -9,3 +9,5 @@ struct timespec {
 #define CLOCK_MONOTONIC 1
 
 int clock_gettime(clockid_t, struct timespec *);
+int nanosleep(const struct timespec *, struct timespec *);
+time_t time(time_t *);

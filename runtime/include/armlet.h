@@ -13,8 +13,8 @@
  *
  * Threads. Instances share the weights and nothing else: use different instances from
  * different threads freely. One instance belongs to one thread at a time; only
- * armlet_cancel may be called on it from elsewhere. The functions without an instance may be
- * called from any thread at any time.
+ * armlet_cancel and armlet_current_task may be called on it from elsewhere. The functions
+ * without an instance may be called from any thread at any time.
  *
  * Ownership. Strings and shapes that the library returns are constants that live as long as
  * the library is loaded. Buffers given to it stay the caller's and must outlive their use.
@@ -42,7 +42,7 @@ extern "C" {
 #endif
 
 /* Version of this interface; grows when a function or a field is added. */
-#define ARMLET_ABI_VERSION 1
+#define ARMLET_ABI_VERSION 2
 
 typedef struct armlet_instance armlet_instance;
 
@@ -153,6 +153,10 @@ ARMLET_API const char *armlet_error(const armlet_instance *instance);
 
 /* Tasks of the model: what profile entries and observed values are counted by. */
 ARMLET_API int32_t armlet_task_count(void);
+
+/* The task that a run is at, -1 if there is no run. From any thread and from signal handlers, too: what
+ * a crash was in. Since version 2. */
+ARMLET_API int32_t armlet_current_task(const armlet_instance *instance);
 
 /* Clears the profile and turns it on (not 0) or off (0, as in a new instance). */
 ARMLET_API armlet_status armlet_set_profiling(armlet_instance *instance, int32_t on);

@@ -37,6 +37,7 @@ static const struct {
     {"avx512dq", L7B, 17, ZMM},
     {"avx512ifma", L7B, 21, ZMM},
     {"avx512cd", L7B, 28, ZMM},
+    {"sha_ni", L7B, 29, NONE},
     {"avx512bw", L7B, 30, ZMM},
     {"avx512vl", L7B, 31, ZMM},
     {"avx512vbmi", L7C, 1, ZMM},

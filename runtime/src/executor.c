@@ -37,12 +37,13 @@ static void observe(armlet_instance *m, int32_t index, const task_entry *task) {
     m->observer(m->observer_context, &seen);
 }
 
-armlet_status execute(armlet_instance *m) {
+static armlet_status run_tasks(armlet_instance *m) {
     int64_t before = m->profiling ? now_ns() : 0;
     for (int32_t i = 0; i < armlet_model.task_count; i++) {
         const task_entry *task = &armlet_model.tasks[i];
         if (atomic_load_explicit(&m->cancelled, memory_order_relaxed))
             return fail(m, ARMLET_CANCELLED, "the run was cancelled");
+        atomic_store_explicit(&m->current, i, memory_order_relaxed);
         prepare(m, task);
         int32_t parts = threads_for(m, m->kernel);
         if (parts > 1)
@@ -61,6 +62,12 @@ armlet_status execute(armlet_instance *m) {
         }
     }
     return ARMLET_OK;
+}
+
+armlet_status execute(armlet_instance *m) {
+    armlet_status status = run_tasks(m);
+    atomic_store_explicit(&m->current, -1, memory_order_relaxed);
+    return status;
 }
 
 armlet_status armlet_run(armlet_instance *m) {

@@ -3,6 +3,10 @@
 
 #include "instance.h"
 
+int32_t armlet_current_task(const armlet_instance *m) {
+    return m ? atomic_load_explicit(&m->current, memory_order_relaxed) : -1;
+}
+
 armlet_status armlet_set_profiling(armlet_instance *m, int32_t on) {
     if (!m) return ARMLET_ERROR_ARGUMENT;
     memset(m->tallies, 0, sizeof *m->tallies * (size_t)armlet_model.task_count);

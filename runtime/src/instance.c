@@ -139,6 +139,7 @@ armlet_status armlet_create(const armlet_options *options, armlet_instance **ins
     if (posix_memalign(&made, CACHE_LINE, sizeof(armlet_instance)) != 0)
         return refuse(&o, ARMLET_ERROR_MEMORY, "out of memory");
     armlet_instance *m = memset(made, 0, sizeof(armlet_instance));
+    atomic_init(&m->current, -1);
     status = build(m, &o);
     if (status == ARMLET_OK)
         *instance = m;

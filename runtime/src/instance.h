@@ -34,6 +34,7 @@ struct armlet_instance {
     armlet_observer observer;
     void *observer_context;
     _Atomic bool busy, cancelled;
+    _Atomic int32_t current; /* task; -1 between runs */
     char error[ERROR_BYTES];
 };
 

@@ -10,9 +10,11 @@ import pytest
 import armlet
 from armlet.compiler.records import Record, Records, append, read, user_file
 from armlet.compiler.tune.measure import Meter
+from armlet.rpc import registry
 from armlet.schedules.cpu import TEMPLATES
 from armlet.targets import target
 from tests.compiler.tune.fake import FakeMeter, invented
+from tests.rpc.local import Agent
 
 HOST = target()
 VERSIONS = {t.name: t.version for t in TEMPLATES}
@@ -28,7 +30,7 @@ def _own_records(tmp_path, monkeypatch):
 def invents(monkeypatch):
     """No kernel is built: every config has a time, and the default the worst."""
     fake = FakeMeter(lambda point: 3e-3 if point.default else invented(point))
-    monkeypatch.setattr(Meter, "times", lambda self, points, **race: fake.times(points))
+    monkeypatch.setattr(Meter, "start", lambda self, *points, **race: fake.start(*points))
 
 
 def test_a_tuned_model_uses_what_was_found(document, small_cnn, tmp_path, invents):
@@ -59,6 +61,20 @@ def test_real_kernels_are_measured(shell, small_cnn, tmp_path):
         assert word in html
     head, _, body = html.rpartition("</head>")
     assert not re.search(r"<(script|link|img)[^>]*(src|href)=", head[:300] + body)
+
+
+def test_a_model_is_tuned_on_a_device(shell, document, small_cnn, tmp_path):
+    with Agent(tmp_path / "phone") as agent:
+        registry.add(agent.entry)
+        found = document("tune", small_cnn, "--device", "phone", "--trials", 9)
+        assert found["trials"] == 9 and not found["failures"]
+        assert found["tuned_seconds"] <= found["default_seconds"]
+        with armlet.device("phone") as phone:
+            own = user_file(phone.target)
+    records = list(read(own))
+    assert {r.device for r in records} == {"phone"}
+    assert sum(r.default is None for r in records) == 9
+    shell("tune", small_cnn, "--device", "phon", status=2)
 
 
 def test_the_page_draws_in_a_browser(shell, small_cnn, tmp_path, rendered):

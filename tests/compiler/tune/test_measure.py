@@ -98,10 +98,10 @@ def test_what_is_surely_slower_is_given_up_early():
     with Meter(HOST) as meter:
         meter.builders = ByHand(["right", "slow"])
         points = [point(shared, n) for n in range(2)]
-        found = meter.times(points)
+        found = meter.start(points).result()
         (_, right), (_, slow) = found
         assert 0 < len(slow) < len(right), found
-        (_, right), (_, slow) = meter.times(points, races=False)
+        (_, right), (_, slow) = meter.start(points, races=False).result()
         assert len(slow) > 4
 
 

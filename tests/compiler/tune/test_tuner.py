@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,13 +91,45 @@ def test_a_meter_that_runs_much_at_once_gets_candidates_of_several_tasks(tmp_pat
     class Wide(FakeMeter):
         together = 2
 
-        def measure(self, points, best=(), **race):
-            batches.append(({p.workload.text for p in points}, list(best)))
-            return super().measure(points, **race)
+        def start(self, points, keep=None, best=(), **race):
+            if keep:
+                batches.append(({p.workload.text for p in points}, list(best)))
+            return super().start(points, keep, **race)
 
     Tuner([task(32), task(48), task(64)], HOST, Wide(), tmp_path / "r").run(Budget(trials=40))
     assert [len(workloads) for workloads, _ in batches[1:]] == [2, 2, 1]
     assert [len(best) for _, best in batches] == [0, 16, 16, 5]
+
+
+def test_a_meter_that_works_ahead_gets_rounds_before_the_last_is_over(tmp_path):
+    class Late(FakeMeter):
+        """Tells nothing before as many rounds are begun as it takes."""
+
+        ahead = 3
+
+        def __init__(self):
+            super().__init__()
+            self.going, self.most = 0, 0
+
+        def start(self, points, keep=None, **race):
+            self.going += 1
+            self.most = max(self.most, self.going)
+            return Told(self, super().start(points, keep, **race))
+
+    class Told:
+        def __init__(self, meter, future):
+            self.meter, self.future = meter, future
+
+        def result(self):
+            self.meter.going -= 1
+            return self.future.result()
+
+    path, meter = tmp_path / "r", Late()
+    jobs = Tuner([task(32), task(48), task(64)], HOST, meter, path).run(Budget(trials=60))
+    assert meter.most == 3 and meter.going == 0
+    assert len(meter.measured) == sum(job.trials for job in jobs) == 60
+    assert len({p.record.identity for p in meter.measured}) == 60
+    assert all(job.verdict and job.trials >= 9 for job in jobs), "each is searched in its turn"
 
 
 def test_it_stops_when_no_gain_is_to_be_expected(tmp_path):
@@ -158,9 +189,6 @@ def test_modelled_seconds_are_not_taken_for_measured_ones(tmp_path):
 
     class Modelled(FakeMeter):
         modelled = "a simulator"
-
-        def times(self, points, **race):
-            return [(replace(r, modelled=self.modelled), t) for r, t in super().times(points)]
 
     Tuner([task(32)], HOST, Modelled(), path).run(Budget(trials=16))
     assert all(r.modelled for r in read(path))

@@ -110,6 +110,7 @@ static void count(void *context, const armlet_value *value) {
 }
 
 static void stop(void *context, const armlet_value *value) {
+    CHECK(armlet_current_task(context) == value->task);
     if (value->task == 1) armlet_cancel(context);
 }
 
@@ -127,6 +128,7 @@ static void insight(void) {
     CHECK(armlet_run(m) == ARMLET_CANCELLED && strstr(armlet_error(m), "cancelled"));
     CHECK(armlet_observe(m, NULL, NULL) == ARMLET_OK && armlet_run(m) == ARMLET_OK);
     CHECK(armlet_profile(m, 0, &e) == ARMLET_OK && e.calls == 0);
+    CHECK(armlet_current_task(m) == -1 && armlet_current_task(NULL) == -1);
     armlet_destroy(m);
 }
 

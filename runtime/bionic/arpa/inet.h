@@ -1,0 +1,4 @@
+#pragma once
+#include <netinet/in.h>
+
+int inet_pton(int, const char *, void *);

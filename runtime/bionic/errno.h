@@ -1,0 +1,6 @@
+#pragma once
+#include <linux/errno.h>
+
+#define errno (*__errno())
+
+int *__errno(void);

@@ -1,0 +1,5 @@
+#pragma once
+
+#include <linux/fcntl.h> /* LOCK_EX and such */
+
+int flock(int, int);
