@@ -26,7 +26,7 @@ from .blocked import (
     pack_bias,
     unpack_array,
 )
-from .helpers import check, convert, expect_operands, expect_rank, random, shape_of
+from .helpers import check, convert, dtype_of, expect_operands, expect_rank, random, shape_of
 from .lazy import te
 from .nn import SMALL, Conv2d
 from .registry import Fusion, Layout, Sample, op
@@ -36,33 +36,46 @@ from .window import Windowed, biased
 QUAD = 4
 
 
-def pack_quads(w: np.ndarray, group: int, block: int, out_block: int, pairs: bool) -> np.ndarray:
-    """[O, C/g, KH, KW] -> [ceil(O/o), ceil(C/g/c), KH, KW, c/4, o, 4], zeros beyond O and C.
+def pack_quads(w: np.ndarray, block: int, out_block: int, order: str = "quads") -> np.ndarray:
+    """[O, C/g, KH, KW] -> [ceil(O/o), ceil(C/g/c), KH, KW, c/4, …], zeros beyond O and C.
 
-    With ``pairs`` [..., c/4, 2, o, 2] in int16: of a quad its even members, then its odd ones.
+    The last axes of "quads" are [o, 4], in int8; of "pairs" [2, o, 2], in int16: the even
+    members of each quad, then its odd ones; of "singles" [4, o], in int16.
     """
     out, depth, kh, kw = w.shape
     padded = np.pad(w, ((0, -out % out_block), (0, -depth % block), (0, 0), (0, 0)))
     split = padded.reshape(-1, out_block, padded.shape[1] // block, block // QUAD, QUAD, kh, kw)
     packed = split.transpose(0, 2, 5, 6, 3, 1, 4)
-    if pairs:
-        packed = packed.reshape(*packed.shape[:-1], 2, 2).astype(np.int16)
-        packed = np.moveaxis(packed, -1, -3)
-    return np.ascontiguousarray(packed)
+    if order == "pairs":
+        packed = np.moveaxis(packed.reshape(*packed.shape[:-1], 2, 2), -1, -3)
+    if order == "singles":
+        packed = packed.swapaxes(-1, -2)
+    return np.ascontiguousarray(packed, np.int8 if order == "quads" else np.int16)
+
+
+def order_of(w: Any) -> str:
+    """How weights are packed, by their rank and dtype."""
+    if len(w.shape) == 8:
+        return "pairs"
+    return "quads" if dtype_of(w) == "int8" else "singles"
 
 
 def unpack_quads(w: np.ndarray) -> np.ndarray:
     """The inverse of ``pack_quads``, with the channels beyond O and C."""
-    if w.ndim == 8:
+    order = order_of(w)
+    if order == "pairs":
         w = np.moveaxis(w, -3, -1)
         w = w.reshape(*w.shape[:-2], QUAD)
+    elif order == "singles":
+        w = w.swapaxes(-1, -2)
     ob, chunks, kh, kw, q, o, _ = w.shape
     return w.transpose(0, 5, 1, 4, 6, 2, 3).reshape(ob * o, chunks * q * QUAD, kh, kw)
 
 
-def sizes_of(w: Sequence[int]) -> tuple[int, int, int, int, int, int]:
+def sizes_of(w: Any) -> tuple[int, int, int, int, int, int]:
     """Of packed weights: output blocks, chunks, kernel's height and width, quads, output lanes."""
-    return (*w[:5], w[-2])  # type: ignore[return-value]
+    shape = tuple(map(int, w.shape))
+    return (*shape[:5], shape[-1 if order_of(w) == "singles" else -2])  # type: ignore[return-value]
 
 
 @op("conv2d_quads", fusion=Fusion.ANCHOR, layout=Layout.PLAIN)
@@ -83,9 +96,9 @@ class Conv2dQuads(Windowed):
         x, w = operands[:2]
         expect_blocked(self, x, self.in_channels)
         expect_rank(self, w, 7, 8)
-        ob, chunks, kh, kw, quads, o = sizes_of(w.static_shape)
+        ob, chunks, kh, kw, quads, o = sizes_of(w)
         check(
-            x.dtype in SMALL and w.dtype == ("int8" if w.rank == 7 else "int16"),
+            x.dtype in SMALL and (w.dtype == "int16" or (w.dtype, w.rank) == ("int8", 7)),
             f"{self.name} cannot multiply {x} by {w}",
         )
         check(
@@ -101,7 +114,7 @@ class Conv2dQuads(Windowed):
         return (TensorType(shape, "int32"),)
 
     def compute(self, x: Any, w: Any, bias: Any = None) -> Any:
-        ob, chunks, kh, kw, quads, o = sizes_of(shape_of(w))
+        ob, chunks, kh, kw, quads, o = sizes_of(w)
         padded, per_group = self.padded(x, self.pad_value), ob // self.group
         chunk, r, s, q, b = (
             te.reduce_axis((0, size), name)
@@ -111,7 +124,8 @@ class Conv2dQuads(Windowed):
         def element(n: Any, out: Any, h: Any, w_: Any, lane: Any) -> Any:
             at = chunk if self.group == 1 else out // per_group * chunks + chunk
             value = padded[(n, at, *self.at(h, w_, r, s), q * QUAD + b)]
-            member = (lane, b) if len(w.shape) == 7 else (b % 2, lane, b // 2)
+            members = {"quads": (lane, b), "pairs": (b % 2, lane, b // 2), "singles": (b, lane)}
+            member = members[order_of(w)]
             weight = w[(out, chunk, r, s, q, *member)]
             return te.sum(convert(value, "int32") * convert(weight, "int32"), [chunk, r, s, q, b])
 
@@ -120,7 +134,7 @@ class Conv2dQuads(Windowed):
         return biased(anchor, bias, lambda n, out, h, w_, lane: bias[0, out, 0, 0, lane])
 
     def evaluate(self, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None = None) -> Any:
-        ob, *_, o = sizes_of(w.shape)
+        ob, *_, o = sizes_of(w)
         shift = np.float64(self.pad_value)
         wide, weights = x - shift, unpack_quads(w).astype(np.float64)
         plain = Conv2d(self.strides, self.pads, self.dilations, self.group)
@@ -132,27 +146,27 @@ class Conv2dQuads(Windowed):
 
     def macs(self, operands: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         n, _, h, w, _ = outputs[0].static_shape
-        _, chunks, kh, kw, quads, _ = sizes_of(operands[1].static_shape)
+        _, chunks, kh, kw, quads, _ = sizes_of(operands[1])
         return n * self.out_channels * h * w * chunks * quads * QUAD * kh * kw
 
     @classmethod
     def samples(cls) -> list[Sample]:
         found = []
-        for attributes, shape, w_shape, block, o, pairs, dtype in (
-            ({}, (1, 3, 5, 7), (5, 3, 1, 1), 4, 4, False, "int8"),
-            ({"pads": (1, 1, 1, 1), "pad_value": 7}, (1, 8, 5, 7), (16, 8, 3, 3), 8, 16, True, "uint8"),
+        for attributes, shape, w_shape, block, o, order, dtype in (
+            ({}, (1, 3, 5, 7), (5, 3, 1, 1), 4, 4, "quads", "int8"),
+            ({"pads": (1, 1, 1, 1), "pad_value": 7}, (1, 8, 5, 7), (16, 8, 3, 3), 8, 16, "pairs",
+             "uint8"),
             ({"strides": (2, 3), "pads": (0, 1, 2, 0), "pad_value": -2}, (2, 17, 7, 8),
-             (9, 17, 3, 3), 8, 8, False, "int8"),
-            ({"group": 2, "dilations": (1, 2)}, (1, 16, 4, 6), (8, 8, 1, 3), 8, 4, False, "uint8"),
+             (9, 17, 3, 3), 8, 8, "singles", "int8"),
+            ({"group": 2, "dilations": (1, 2)}, (1, 16, 4, 6), (8, 8, 1, 3), 8, 4, "quads", "uint8"),
         ):  # fmt: skip
-            group = int(attributes.get("group", 1))  # type: ignore[attr-defined]
             x = pack_array(random(shape, dtype), block)
             x[:, -1, :, :, (shape[1] - 1) % block + 1 :] = 77
             w = random(w_shape, "int8", 1)
             bias = pack_bias(random(w_shape[:1], "int32", 2), o)
             made: Any = cls
             record = made(**attributes, in_channels=shape[1], out_channels=w_shape[0])
-            found.append(Sample(record, (x, pack_quads(w, group, block, o, pairs), bias)))
+            found.append(Sample(record, (x, pack_quads(w, block, o, order), bias)))
         return found
 
 

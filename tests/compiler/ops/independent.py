@@ -209,11 +209,13 @@ def requantize_fixed(op: Any, *operands: np.ndarray) -> Answer:
 def conv2d_quads(op: Any, x: np.ndarray, w: np.ndarray, bias: np.ndarray) -> Answer:
     """A float convolution of what is padded already."""
     depth, out = op.in_channels // op.group, op.out_channels
-    o, block = w.shape[-2], x.shape[-1]
+    singles, block = w.ndim == 7 and w.dtype == "int16", x.shape[-1]
+    o = w.shape[-1 if singles else -2]
 
     def weight(n: int, i: int) -> np.ndarray:
         q, b = divmod(i % block, 4)
         member = (n % o, b) if w.ndim == 7 else (b % 2, n % o, b // 2)
+        member = (b, n % o) if singles else member
         return w[n // o, i // block, :, :, q][(..., *member)]
 
     plain = np.array([[weight(n, i) for i in range(depth)] for n in range(out)])
