@@ -255,3 +255,33 @@ def rounded_shift(x: Any, by: Any) -> Any:
     mask = (one << by) - one
     above = (x & mask) > (mask >> 1) + convert(x < 0, "int32")
     return (x >> by) + convert(above, "int32")
+
+
+@elementwise("flip_sign")
+class FlipSign(Elementwise):
+    """y = x - 128 as int8 of uint8, and x + 128 as uint8 of int8: the same number's other form."""
+
+    def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        expect_operands(self, operands, 1)
+        expect_dtype(self, operands[0], ("int8", "uint8"))
+        return (operands[0].with_dtype(flipped(operands[0].dtype)),)
+
+    def element(self, x: Any) -> Any:
+        dtype = dtype_of(x)
+        sign = constant(-128 if dtype == "int8" else 128, dtype)
+        return tirx.reinterpret(flipped(dtype), x ^ sign)
+
+    def evaluate(self, x: np.ndarray) -> np.ndarray:
+        return x.view(np.uint8).__xor__(np.uint8(128)).view(flipped(x.dtype.name))
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        for dtype in ("int8", "uint8"):
+            every = np.arange(256).astype(np.uint8).view(dtype)
+            yield Sample(cls(), (every,))
+            yield Sample(cls(), (every[:30].reshape(2, 3, 5),))
+
+
+def flipped(dtype: str) -> str:
+    """The other type of a byte."""
+    return {"int8": "uint8", "uint8": "int8"}[dtype]
