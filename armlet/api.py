@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from armlet import artifact, debug, emulator, frontends
+from armlet import artifact, debug, emulator, frontends, steps
 from armlet.artifact import CompiledModel
 from armlet.compare import HALF_TOLERANCE, TOLERANCE, absolute, allowances
 from armlet.compiler.build import Build, Progress, build, require_static
@@ -38,7 +38,7 @@ from armlet.errors import (
 )
 from armlet.frontends import Problem, Report, Shapes
 from armlet.manifest import manifest
-from armlet.reference import Arrays, reference_of
+from armlet.reference import Arrays, is_quantised, reference_of
 from armlet.rpc.device import device
 from armlet.rpc.meter import DeviceMeter
 from armlet.rpc.registry import Entry, entry
@@ -229,6 +229,10 @@ def finish(
     right: Arrays = reference.run(feeds)
     right = {name: right[name] for name in made.module.outputs}
     allowed = allowances(reference, feeds, right, tolerance)
+    rounds = is_quantised(made.module)
+    if rounds:
+        own = steps.check_layers(made, feeds, reference, tolerance)
+        allowed = steps.allowances(allowed, right, own)
     # the artifact's own self-test runs on its own inputs
     expected = None if data else selftest.expect([*right.values()], absolute(allowed, right))
     progress("link", 0, 1)
@@ -240,6 +244,8 @@ def finish(
     if not opened.not_run:
         for single in filter(_runs_here, single_versions(made)):
             verify(single, linked(single), feeds, right, reference, allowed)
+        if rounds:
+            steps.check_kernels(made, opened, feeds, tolerance)
         opened.differences = tuple(verify(made, opened, feeds, right, reference, allowed))
     progress("verify", 1, 1)
     return opened

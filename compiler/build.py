@@ -22,6 +22,7 @@ from armlet.compiler.passes import (
 from armlet.compiler.passes.chain import chain
 from armlet.compiler.passes.fuse import fuse
 from armlet.compiler.passes.narrow_to_half import LARGEST, can_narrow, narrow_to_half
+from armlet.compiler.passes.sign_bytes import sign_bytes
 from armlet.compiler.passes.store_half import store_half
 from armlet.compiler.plan.plan import Plan
 from armlet.compiler.plan.planner import plan
@@ -113,7 +114,8 @@ def prepare(
         narrow = [(NARROW, lambda f: _narrowed(f, half))]
     elif half:
         store = [("store_half", store_half)]
-    todo = [*pipeline.CANONICALIZE, *narrow, selection, *finish, *store]
+    sign = [("sign_bytes", lambda f: sign_bytes(f, target.byte_dtype))] * bool(target.byte_dtype)
+    todo = [*pipeline.CANONICALIZE, *narrow, *sign, selection, *finish, *store]
 
     def observe(name: str, function: Function) -> None:
         stages.append((name, function))

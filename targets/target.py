@@ -82,6 +82,25 @@ class Target:
         """Whether vectors of float16 are converted to float32 and back."""
         return self.architecture == "arm64" or not HALF_CONVERSIONS.isdisjoint(self.features)
 
+    @property
+    def byte_products(self) -> str:
+        """How products of bytes are added up in int32: by which instruction.
+
+        "sdot" and "vpdpbusd" add four products, of signed bytes, or of unsigned by signed ones;
+        "pmaddwd" two products of int16; "" is a multiply-add for each.
+        """
+        if self.architecture == "arm64" and "asimddp" in self.features:
+            return "sdot"
+        vnni = {16: "avx512_vnni", 8: "avx_vnni"}.get(self.lanes)
+        if self.architecture == "x86_64":
+            return "vpdpbusd" if vnni in self.features else "pmaddwd"
+        return ""
+
+    @property
+    def signed_bytes(self) -> bool:
+        """Whether products want signed bytes as the left operand, rather than unsigned ones."""
+        return self.byte_products in ("sdot", "")
+
     def computing(self, dtype: str) -> Target:
         """The target as kernels of a dtype see it: float16 has twice the lanes, if there is any."""
         if dtype != "float16" or not self.half_arithmetic:

@@ -24,6 +24,8 @@ from . import (
     nn,
     normalize,
     pool,
+    quads,
+    quantize,
     recurrent,
     reduce,
     resize,
@@ -35,8 +37,8 @@ from .registry import OPERATORS, Fusion, Layout, Op, Sample, op
 
 __all__ = [
     "OPERATORS", "Fusion", "Layout", "Op", "Sample", "activation", "arrange", "attention", "binary",
-    "blocked", "elementwise", "gather", "matmul", "nn", "normalize", "op", "parse", "pool",
-    "recurrent", "reduce", "resize", "shape", "views", "winograd",
+    "blocked", "elementwise", "gather", "matmul", "nn", "normalize", "op", "parse", "pool", "quads",
+    "quantize", "recurrent", "reduce", "resize", "shape", "views", "winograd",
 ]  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from .helpers import (
     cases,
     check,
     constant,
+    convert,
     dtype_of,
     expect_operands,
     expect_rank,
@@ -29,7 +30,7 @@ from .helpers import (
     shape_of,
 )
 from .lazy import te, tirx
-from .nn import Conv2d
+from .nn import SMALL, Conv2d, centred, sums_of
 from .registry import Fusion, Layout, Op, Sample, op
 from .shape import Concat, DepthToSpace, Slice, SpaceToDepth
 from .window import Windowed, biased, pad_array
@@ -383,36 +384,42 @@ class DepthwiseConv2dBlocked(Windowed):
     """conv2d of as many groups as channels on blocked data: each lane by itself.
 
     Operands x[N,Cb,H,W,c], w[Cb,KH,KW,c] of ``pack_depthwise_weight`` and, if there is one,
-    bias[1,Cb,1,1,c]. The reduction runs over (r, s).
+    bias[1,Cb,1,1,c]. The reduction runs over (r, s). Of 8-bit integers as ``conv2d``.
     """
 
     channels: int = field(kw_only=True)
+    zero_point: int = 0
 
     def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
         expect_operands(self, operands, 2, 3)
         x, w = operands[:2]
-        same_dtype(self, operands)
         expect_blocked(self, x, self.channels)
         expect_rank(self, w, 4)
         cb, kh, kw, c = w.static_shape
         check(x.shape[1::3] == (cb, c), f"{self.name} of {x} has weights {w}")
         expect_bias(self, operands, (1, cb, 1, 1, c))
-        return (x.with_shape((x.shape[0], cb, *self.window_outputs(x, (kh, kw)), c)),)
+        shape = (x.shape[0], cb, *self.window_outputs(x, (kh, kw)), c)
+        return (TensorType(shape, sums_of(self, operands)),)
 
     def compute(self, x: Any, w: Any, bias: Any = None) -> Any:
         cb, kh, kw, c = shape_of(w)
+        x = centred(x, self.zero_point)
         padded = self.padded(x)
         r, s = te.reduce_axis((0, kh), "r"), te.reduce_axis((0, kw), "s")
         anchor = te.compute(
             (shape_of(x)[0], cb, *self.window_shape(x, (kh, kw)), c),
             lambda b, out, h, w_, lane: te.sum(
-                padded[(b, out, *self.at(h, w_, r, s), lane)] * w[out, r, s, lane], axis=[r, s]
+                padded[(b, out, *self.at(h, w_, r, s), lane)]
+                * convert(w[out, r, s, lane], dtype_of(x)),
+                axis=[r, s],
             ),
             name="anchor",
         )
         return biased(anchor, bias, lambda b, out, h, w_, lane: bias[0, out, 0, 0, lane])
 
     def evaluate(self, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None = None) -> Any:
+        if x.dtype.name in SMALL:
+            x, w = x.astype(np.int32) - np.int32(self.zero_point), w.astype(np.int32)
         padded = pad_array(x, self.pads)
         cb, kh, kw, c = w.shape
         out = self.window_shape(x, (kh, kw))
@@ -438,4 +445,10 @@ class DepthwiseConv2dBlocked(Windowed):
             operands = [pack_array(random(shape), block), pack_depthwise_weight(w, block)]
             operands += [pack_bias(random(shape[1:2], seed=2), block)] * bias
             found.append(Sample(cls(**attributes, channels=shape[1]), tuple(operands)))  # type: ignore[arg-type]
+        for dtype, zero_point in (("uint8", 9), ("int8", -3)):
+            x = pack_array(random((1, 17, 5, 6), dtype), 8)
+            w = pack_depthwise_weight(random((17, 1, 3, 3), "int8", 1), 8)
+            bias = pack_bias(random((17,), "int32", 2), 8)
+            record = cls(pads=(1, 0, 1, 2), channels=17, zero_point=zero_point)
+            found.append(Sample(record, (x, w, bias)))
         return found

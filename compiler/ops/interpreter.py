@@ -9,8 +9,8 @@ import numpy as np
 
 from armlet.compiler.ir import Call, Const, Function, TensorType, Value, Var
 
-#: called with every variable as soon as it is computed
-Observer = Callable[[Var, np.ndarray], None]
+#: called with every variable as soon as it is computed; what it returns takes the value's place
+Observer = Callable[[Var, np.ndarray], "np.ndarray | None"]
 
 
 def evaluate(
@@ -37,20 +37,21 @@ def evaluate(
         return alive[value] if uses[value] else alive.pop(value)
 
     for call in function:
-        results = _results(call, [take(v) for v in call.operands])
+        results = results_of(call, [take(v) for v in call.operands])
         for output, result in zip(call.outputs, results, strict=True):
             array = np.asarray(result)
             if not _fits(TensorType.of(array), output.type):
                 made = TensorType.of(array)
                 raise AssertionError(f"{output} is {output.type}, but {call.op.name} made {made}")
             if observe is not None:
-                observe(output, array)
+                instead = observe(output, array)
+                array = array if instead is None else instead
             if uses[output]:
                 alive[output] = array
     return [take(value) for value in function.results]
 
 
-def _results(call: Call, operands: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+def results_of(call: Call, operands: list[np.ndarray]) -> tuple[np.ndarray, ...]:
     """By the record's evaluation; float16 is calculated in float32, and then rounded."""
     wide = [o.astype(np.float32) if o.dtype == np.float16 else o for o in operands]
     with np.errstate(all="ignore"):

@@ -10,8 +10,20 @@ import numpy as np
 
 from armlet.compiler.ir import Dim, Dimension, TensorType
 
-from .helpers import NUMERIC, cases, check, expect_dtype, expect_operands, same_dtype, shape_of
+from .helpers import (
+    NUMERIC,
+    cases,
+    check,
+    convert,
+    dtype_of,
+    expect_dtype,
+    expect_operands,
+    random,
+    same_dtype,
+    shape_of,
+)
 from .lazy import te
+from .nn import SMALL, centred
 from .registry import Fusion, Layout, Op, Sample, op
 
 
@@ -39,22 +51,27 @@ class MatMul(Op):
 
     #: of float16: whether sums are in float32 from block to block
     wide_sums: bool = False
+    #: of 8-bit integers, whose sums are in int32: a stands for a - zero_point
+    zero_point: int = 0
 
     def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
         expect_operands(self, operands, 2)
         a, b = operands
+        small = a.dtype in SMALL and b.dtype in (*SMALL, "int16")
         expect_dtype(self, a, NUMERIC)
-        same_dtype(self, operands)
+        dtype = "int32" if small else same_dtype(self, operands)
         check(a.rank and b.rank, f"{self.name} takes no scalars: {a}, {b}")
         depth = b.shape[-2] if b.rank > 1 else b.shape[0]
         check(_agree(a.shape[-1], depth), f"{self.name} cannot multiply {a} and {b}")
         batch = _batch(self, a.shape[:-2], b.shape[:-2])
         rows = a.shape[-2:-1] if a.rank > 1 else ()
-        return (a.with_shape((*batch, *rows, *(b.shape[-1:] if b.rank > 1 else ()))),)
+        shape = (*batch, *rows, *(b.shape[-1:] if b.rank > 1 else ()))
+        return (TensorType(shape, dtype),)
 
     def compute(self, a: Any, b: Any) -> Any:
         left, right = shape_of(a), shape_of(b)
         (out,) = self.infer([TensorType(left), TensorType(right)])
+        a = centred(a, self.zero_point)
         k = te.reduce_axis((0, left[-1]), "k")
         tails = int(len(left) > 1), int(len(right) > 1)
 
@@ -63,13 +80,16 @@ class MatMul(Op):
             row, column = mn[: tails[0]], mn[tails[0] :]
             return te.sum(
                 a[(*_spread(batch, left[:-2]), *row, k)]
-                * b[(*_spread(batch, right[:-2]), k, *column)],
+                * convert(b[(*_spread(batch, right[:-2]), k, *column)], dtype_of(a)),
                 axis=k,
             )
 
         return te.compute(out.static_shape, element, name="anchor")
 
     def evaluate(self, a: np.ndarray, b: np.ndarray) -> Any:
+        if a.dtype.name in SMALL:
+            # float64 holds such sums exactly, and NumPy is quick in it
+            return np.matmul(a - np.float64(self.zero_point), b.astype("d")).astype(np.int32)
         return np.asarray(np.matmul(a, b), a.dtype)
 
     def macs(self, operands: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
@@ -85,6 +105,8 @@ class MatMul(Op):
         ({}, (2, 5, 13), (13,)),
         ({}, (13,), (13,)),
         ({}, np.arange(6, dtype="int32").reshape(2, 3), np.arange(6, dtype="int32").reshape(3, 2)),
+        ({"zero_point": 7}, random((3, 5, 17), "uint8"), random((17, 4), "int8")),
+        ({"zero_point": -3}, random((5, 17), "int8"), random((2, 17, 3), "int8")),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,23 @@ from .helpers import (
     cases,
     check,
     constant,
+    convert,
     dtype_of,
     expect_dtype,
     expect_operands,
     expect_rank,
+    joined,
+    random,
     same_dtype,
     shape_of,
+    te_map,
 )
 from .lazy import te, tirx
 from .registry import Fusion, Layout, Op, op
 from .window import Windowed, biased, pad_array, plus
 
+#: integers whose products are added up in int32
+SMALL = ("int8", "uint8")
 #: bytes of unfolded windows that ``evaluate`` makes at a time
 UNFOLDED = 1 << 26
 
@@ -36,13 +43,30 @@ def _check_bias(op: Op, operands: Sequence[TensorType], channels: Dimension) -> 
         check(bias.shape == (channels,), f"{op.name} has bias {bias} for {channels} channels")
 
 
+def sums_of(op: Op, operands: Sequence[TensorType]) -> str:
+    """The dtype that products are added up in, and that of a bias: int32 of small integers."""
+    x, w, *bias = operands
+    if x.dtype in SMALL and w.dtype in (*SMALL, "int16"):
+        dtypes = {b.dtype for b in bias}
+        check(dtypes <= {"int32"}, f"{op.name} of {x} adds up in int32, and has bias of {dtypes}")
+        return "int32"
+    expect_dtype(op, x, (*FLOATS, "int32"))
+    return same_dtype(op, operands)
+
+
+def centred(x: Any, zero_point: int) -> Any:
+    """Small integers as int32, less their zero point; of floats, the tensor itself."""
+    if dtype_of(x) not in SMALL:
+        return x
+    zero = constant(zero_point, "int32")
+    return te_map(lambda v: convert(v, "int32") - zero, x, name="centred")
+
+
 def _expect_images(op: Op, operands: Sequence[TensorType]) -> tuple[TensorType, TensorType]:
     expect_operands(op, operands, 2, 3)
     x, w = operands[:2]
     expect_rank(op, x, 4)
     expect_rank(op, w, 4)
-    expect_dtype(op, x, FLOATS)
-    same_dtype(op, operands)
     check(w.is_static and w.elements, f"{op.name} takes weights of known sizes, not {w}")
     check(op.group > 0, f"{op.name} has {op.group} groups")  # type: ignore[attr-defined]
     return x, w
@@ -66,10 +90,12 @@ class Conv2d(Windowed):
     """ONNX Conv: y[n,o,h,w] = bias[o] + sum of x[n,k, h*stride + r*dilation - pad, …] * w[o,k,r,s].
 
     Operands x[N,C,H,W], w[O,C/group,KH,KW] and, if there is one, bias[O]. Output channel o
-    reads the input channels of its group only.
+    reads the input channels of its group only. Of 8-bit integers the sums are in int32, and x
+    stands for x - ``zero_point``, which is 0 in the padding.
     """
 
     group: int = 1
+    zero_point: int = 0
     #: of float16: whether sums are in float32 from block to block
     wide_sums: bool = False
 
@@ -82,11 +108,13 @@ class Conv2d(Windowed):
         )
         check(out % self.group == 0, f"{self.name} cannot cut {w} into {self.group} groups")
         _check_bias(self, operands, out)
-        return (x.with_shape((x.shape[0], out, *self.window_outputs(x, w.static_shape[2:]))),)
+        shape = (x.shape[0], out, *self.window_outputs(x, w.static_shape[2:]))
+        return (TensorType(shape, sums_of(self, operands)),)
 
     def compute(self, x: Any, w: Any, bias: Any = None) -> Any:
         out, depth, *kernel = shape_of(w)
         per_group = out // self.group
+        x = centred(x, self.zero_point)
         padded = self.padded(x)
         k, r, s = (te.reduce_axis((0, n), name) for n, name in zip((depth, *kernel), "krs"))
 
@@ -97,13 +125,21 @@ class Conv2d(Windowed):
         anchor = te.compute(
             shape,
             lambda n, o, h, w_: te.sum(
-                padded[(n, channel(o), *self.at(h, w_, r, s))] * w[o, k, r, s], axis=[k, r, s]
+                padded[(n, channel(o), *self.at(h, w_, r, s))]
+                * convert(w[o, k, r, s], dtype_of(x)),
+                axis=[k, r, s],
             ),
             name="anchor",
         )
         return biased(anchor, bias, lambda n, o, h, w_: bias[o])
 
     def evaluate(self, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None = None) -> Any:
+        if x.dtype.name in SMALL:
+            # in float64, whose sums of such products are exact, as NumPy is quick in it
+            exact = replace(self, zero_point=0)
+            wide = exact.evaluate(x - np.float64(self.zero_point), w.astype(np.float64))
+            sums = wide.astype(np.int64) + (0 if bias is None else bias[:, None, None])
+            return sums.astype(np.int32)
         padded = pad_array(x, self.pads)
         out = self.window_shape(x, w.shape[2:])
         y = self._depthwise(padded, w, out) if w.shape[1] == 1 else self._unfolded(padded, w, out)
@@ -134,7 +170,23 @@ class Conv2d(Windowed):
     def macs(self, operands: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         return outputs[0].elements * math.prod(operands[1].static_shape[1:])
 
-    samples = _CONV_SAMPLES
+    samples = joined(
+        _CONV_SAMPLES,
+        cases(
+            *(
+                (
+                    {"zero_point": z, "pads": (1, 0, 1, 2), "group": g},
+                    random((2, 6, 5, 7), dtype),
+                    random((4, 6 // g, 3, 3), weights, 1),
+                    random((4,), "int32", 2),
+                )
+                for dtype, weights, z, g in (
+                    ("int8", "int8", 3, 1), ("uint8", "int8", 9, 2), ("uint8", "uint8", 0, 1),
+                    ("int8", "int16", -4, 1),
+                )
+            )
+        ),
+    )  # fmt: skip
 
 
 @op("conv_transpose2d", fusion=Fusion.ANCHOR, layout=Layout.PLAIN)
@@ -160,6 +212,8 @@ class ConvTranspose2d(Windowed):
 
     def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
         x, w = _expect_images(self, operands)
+        expect_dtype(self, x, FLOATS)
+        same_dtype(self, operands)
         channels, per_group = w.static_shape[:2]
         check(
             isinstance(x.shape[1], Dim) or x.shape[1] == channels,

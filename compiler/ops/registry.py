@@ -77,6 +77,8 @@ class Op(Operator):
     #: whether ``--precision fp16`` may have its operands and results in float16; sums over many
     #: elements are in float32 all the same
     half: ClassVar[bool] = True
+    #: whether passes look for it, so that of constants it is folded only after them
+    late: ClassVar[bool] = False
     #: () -> iterable of Sample
     samples: ClassVar[Callable[[], Iterable[Sample]]]
 

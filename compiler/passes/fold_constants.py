@@ -4,7 +4,8 @@
     %y = mul($a, $b)               ->
 
 Not when the result would be much larger than what it is made of (an expanded scalar):
-the artifact would carry it.
+the artifact would carry it. ``run_early`` leaves what later passes look for: a ``dequantize`` of
+weights, which integer arithmetic reads as they are; what it did not take is floats after all.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def _visit(call: Call, b: Builder) -> Iterable[Value] | None:
     if not all(isinstance(v, Const) for v in call.operands) or not isinstance(call.op, Op):
         return None
     before = sum(v.type.bytes for v in call.operands)
-    if sum(v.type.bytes for v in call.outputs) > before + MAX_GROWTH_BYTES:
+    if not call.op.late and sum(v.type.bytes for v in call.outputs) > before + MAX_GROWTH_BYTES:
         return None
     with np.errstate(all="ignore"):
         results = call.op.evaluate(*(v.data for v in call.operands if isinstance(v, Const)))
@@ -33,6 +34,14 @@ def _visit(call: Call, b: Builder) -> Iterable[Value] | None:
         b.const(np.asarray(data, var.type.dtype), name=var.name)
         for var, data in zip(call.outputs, results, strict=True)
     ]
+
+
+def _visit_early(call: Call, b: Builder) -> Iterable[Value] | None:
+    return None if isinstance(call.op, Op) and call.op.late else _visit(call, b)
+
+
+def run_early(function: Function) -> Function:
+    return transform(function, _visit_early)
 
 
 def run(function: Function) -> Function:

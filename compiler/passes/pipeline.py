@@ -18,6 +18,7 @@ from . import (
     fuse_activations,
     fuse_attention,
     fuse_normalizations,
+    integer_arithmetic,
     separate_results,
     shuffle_channels,
     simplify,
@@ -29,8 +30,10 @@ Pass = Callable[[Function], Function]
 
 CANONICALIZE: list[tuple[str, Pass]] = [
     ("widen_half", widen_half.run),
-    ("fold_constants", fold_constants.run),
+    ("fold_constants", fold_constants.run_early),
     ("simplify", simplify.run),
+    ("integer_arithmetic", integer_arithmetic.run),
+    ("fold_weights", fold_constants.run),
     ("fold_batch_norm", fold_batch_norm.run),
     ("fuse_activations", fuse_activations.run),
     ("fuse_normalizations", fuse_normalizations.run),

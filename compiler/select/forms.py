@@ -22,6 +22,7 @@ from armlet.targets import Target
 
 from .conv2d import conv2d
 from .form import Constant, Form, four_axes, is_scalar
+from .integer import integer_conv2d
 from .layouts import ROW_MAJOR, block_of, channels_of
 
 
@@ -79,11 +80,18 @@ def _meets(value: Value, call: Call, target: Target) -> bool:
     return block_of(channels, target.lanes) == block_of(out, target.lanes)
 
 
+def _convolution(call: Call, target: Target) -> list[Form]:
+    dtype = call.operands[0].type.dtype
+    return conv2d(call, target) if dtype.startswith("f") else integer_conv2d(call, target)
+
+
 def _matmul(call: Call, target: Target) -> list[Form]:
     """A product by a constant matrix reads it in panels of columns."""
     op, (x, w) = call.op, call.operands
     assert isinstance(op, MatMul)
     if not isinstance(w, Const) or w.data.ndim != 2 or x.type.rank < 2:
+        return []
+    if not x.type.dtype.startswith("f"):
         return []
     depth, columns = w.data.shape
     panels = w.type.with_shape((-(-columns // target.lanes), depth, target.lanes))
@@ -119,6 +127,6 @@ def _recurrent(call: Call, target: Target) -> list[Form]:
 
 
 _MAKERS: dict[str, Callable[[Call, Target], list[Form]]] = {
-    "conv2d": conv2d, "gather": _gather, "matmul": _matmul,
+    "conv2d": _convolution, "gather": _gather, "matmul": _matmul,
     **dict.fromkeys(("lstm", "gru", "gru_reset_first", "rnn"), _recurrent),
 }  # fmt: skip

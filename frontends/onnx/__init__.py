@@ -18,7 +18,20 @@ from armlet.compiler.ir import Module
 from armlet.errors import ArmletError, InternalError
 from armlet.frontends.report import Report
 
-from . import binary, constants, elementwise, linear, nn, pool, reader, reduce, resize, rnn, shape
+from . import (
+    binary,
+    constants,
+    elementwise,
+    linear,
+    nn,
+    pool,
+    quantize,
+    reader,
+    reduce,
+    resize,
+    rnn,
+    shape,
+)
 from .importer import Importer
 
 __all__ = [

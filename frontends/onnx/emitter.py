@@ -59,7 +59,8 @@ class Emitter:
         type = _checked(inferred, op)
         if 0 in type.shape and type.is_static:
             return self.const(np.empty(type.static_shape, type.dtype))
-        if all(isinstance(v, Const) for v in operands) and type.bytes <= FOLD_LIMIT:
+        known = all(isinstance(v, Const) for v in operands) and not record.late
+        if known and type.bytes <= FOLD_LIMIT:
             with np.errstate(all="ignore"):
                 data = np.asarray(record.evaluate(*(v.data for v in operands)))  # type: ignore[union-attr]
             if TensorType.of(data) != type:

@@ -7,10 +7,6 @@ import difflib
 from .node import Unsupported
 from .registry import HANDLERS
 
-_QUANTIZED = (
-    "quantised arithmetic is not supported",
-    "compile the float model that it was made from",
-)
 _CONTROL = (
     "control flow over the model's data is not supported",
     "export the model without loops, or unrolled",
@@ -28,9 +24,6 @@ _BITS = ("bit arithmetic is not supported", "")
 
 #: operator -> (reason, way out)
 REASONS = {
-    "QuantizeLinear": _QUANTIZED, "DequantizeLinear": _QUANTIZED, "QLinearConv": _QUANTIZED,
-    "QLinearMatMul": _QUANTIZED, "ConvInteger": _QUANTIZED, "MatMulInteger": _QUANTIZED,
-    "DynamicQuantizeLinear": _QUANTIZED,
     "Loop": _CONTROL, "Scan": _CONTROL, "SequenceMap": _CONTROL,
     "NonMaxSuppression": _DATA_SIZED, "Unique": _DATA_SIZED, "Compress": _DATA_SIZED,
     "RandomNormal": _RANDOM, "RandomNormalLike": _RANDOM, "RandomUniform": _RANDOM,

@@ -16,6 +16,7 @@ from .conv2d_depthwise import Conv2dDepthwise
 from .conv2d_direct import Conv2dDirect
 from .conv2d_dot import Conv2dDot
 from .conv2d_plain import Conv2dPlain
+from .conv2d_quads import Conv2dQuads
 from .conv2d_winograd import Conv2dWinograd
 from .generic import Generic
 from .injective import Injective
@@ -28,6 +29,7 @@ TEMPLATES: tuple[Template, ...] = (
     Conv2dChain(),
     Conv2dDot(),
     Conv2dDirect(),
+    Conv2dQuads(),
     Conv2dWinograd(),
     Conv2dDepthwise(),
     Conv2dPlain(),

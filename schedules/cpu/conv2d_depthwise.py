@@ -4,16 +4,20 @@ Each input vector that a tile needs is loaded once and goes to every pixel that 
 so rows of a tile share what they read. Tiles of several rows are written out; a row by itself
 loops over the kernel's rows, which is shorter at the upper and lower border. Taps outside at
 the left and right are not written at all. So nothing is multiplied by padding.
+
+Bytes are multiplied in float32, whose sums of so few products are exact.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from armlet.compiler.ir import Call
 from armlet.compiler.ir.group import Group
 from armlet.compiler.ops.lazy import tirx
+from armlet.compiler.ops.nn import SMALL
 from armlet.targets import Target
 
 from ..emit import pieces, unravel
@@ -23,6 +27,8 @@ from ..tensor_graph import TensorGraph
 from .inorder.fetch import fetch_below
 from .window import ColumnRun, Window, column_runs, inside_rows, whole_rows, window_of
 
+#: products of bytes less a zero point whose sum float32 holds
+EXACT = (1 << 24) // (255 * 128)
 #: multiply-adds of a tile that are written out
 WRITTEN_OUT = 200
 #: rows of a tile: more share little more
@@ -36,7 +42,11 @@ class Conv2dDepthwise(Template):
     version = 2
 
     def applies(self, group: Group, target: Target) -> bool:
-        return group.anchor is not None and group.anchor.op.name == "depthwise_conv2d_blocked"
+        call = group.anchor
+        if call is None or call.op.name != "depthwise_conv2d_blocked":
+            return False
+        taps = math.prod(call.operands[1].type.static_shape[1:3])
+        return call.operands[0].type.dtype not in SMALL or taps <= EXACT
 
     def default(self, group: Group, target: Target) -> Config:
         w = window_of(group.anchor)
@@ -106,6 +116,20 @@ class DepthwiseRows:
         self.window, self.rows = window_of(call), config["rows"]
         self.runs = column_runs(self.window, config["columns"])
         self.x, self.w, *self.bias = call.operands
+        self.small = self.x.type.dtype in SMALL
+        self.dtype = "float32" if self.small else call.output.type.dtype
+
+    def element(self, *indices: Any) -> Any:
+        """An element of the input as what is multiplied."""
+        value = self.graph.read(self.x, indices)
+        if not self.small:
+            return value
+        zero = tirx.const(float(self.call.op.zero_point), self.dtype)  # type: ignore[attr-defined]
+        return value.astype("int32").astype(self.dtype) - zero
+
+    def weight(self, *indices: Any) -> Any:
+        value = self.graph.read(self.w, indices)
+        return value.astype("int32").astype(self.dtype) if self.small else value
 
     def write(self, n: Any, cb: Any, first: Any, count: Any) -> None:
         """The rows from ``first`` on, ``count`` of them."""
@@ -155,7 +179,7 @@ class _Tile:
         self.count = count
         self.left = self.code.index(start * self.window.strides[1] - self.window.pads[1])
         self.acc = self.code.registers(
-            count * run.width, self.window.lanes, dtype=rows.call.output.type.dtype
+            count * run.width, self.window.lanes, dtype=rows.dtype
         )
 
     def whole(self) -> None:
@@ -193,15 +217,15 @@ class _Tile:
                 at = i * self.run.width + j
                 with self.code.vector(lanes) as v:
                     x = [self.n, self.cb, h, self.left + column, v]
-                    value = self.graph.read(self.parent.x, x)
-                    weight = self.graph.read(self.parent.w, [self.cb, r, k, v])
+                    value = self.parent.element(*x)
+                    weight = self.parent.weight(self.cb, r, k, v)
                     self.code.store(self.acc, (at, v), self.acc[at, v] + value * weight)
 
     def _begin(self) -> None:
         for at in range(self.count * self.run.width):
             with self.code.vector(self.window.lanes) as v:
-                start: Any = tirx.const(0, self.parent.call.output.type.dtype)
-                for bias in self.parent.bias:
+                start: Any = tirx.const(0, self.parent.dtype)
+                for bias in [] if self.parent.small else self.parent.bias:
                     start = self.graph.read(bias, [0, self.cb, 0, 0, v])
                 self.code.store(self.acc, (at, v), start)
 
@@ -216,4 +240,13 @@ class _Tile:
         del self.graph.known[output]
 
     def _element(self, at: int) -> Any:
-        return lambda *i: self.acc[at, i[-1]]
+        def element(*i: Any) -> Any:
+            value = self.acc[at, i[-1]]
+            if not self.parent.small:
+                return value
+            whole = value.astype("int32")
+            for bias in self.parent.bias:
+                whole = whole + self.graph.read(bias, [0, self.cb, 0, 0, i[-1]])
+            return whole
+
+        return element

@@ -15,7 +15,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from armlet.compiler.ir import Call
 from armlet.compiler.ir.group import Group
@@ -86,7 +86,7 @@ def shape_of(call: Call, target: Target, may_flatten: bool = True) -> Shape:
     _, _, oh, ow, _ = call.output.type.static_shape
     flat = may_flatten and (kh, kw) == (1, 1) and op.strides == (1, 1) and not any(op.pads)
     rows, columns = (
-        _flat_rows(oh * ow, target.element_bytes * chunks * ki, target) if flat else (oh, ow)
+        flat_rows(oh * ow, target.element_bytes * chunks * ki, target) if flat else (oh, ow)
     )
     return Shape(
         n, height, width, rows, columns, oh, ow, block, ob, lanes, chunks, ki,
@@ -94,7 +94,7 @@ def shape_of(call: Call, target: Target, may_flatten: bool = True) -> Shape:
     )  # fmt: skip
 
 
-def _flat_rows(pixels: int, pixel_bytes: int, target: Target) -> tuple[int, int]:
+def flat_rows(pixels: int, pixel_bytes: int, target: Target) -> tuple[int, int]:
     """``pixels`` as equal rows, each long enough for whole tiles and short enough for L2."""
     least, ideal = 96, 192
     if target.in_order:
@@ -117,7 +117,7 @@ class Conv2dDirect(Template):
     def default(self, group: Group, target: Target) -> Config:
         assert group.anchor is not None
         shape = shape_of(group.anchor, target)
-        return self._around(group, target, shape, best_tile(
+        return self.around(group, target, shape, best_tile(
             target, shape.columns, shape.out_blocks // shape.groups, shape.steps, shape.scalars
         ))  # fmt: skip
 
@@ -125,7 +125,7 @@ class Conv2dDirect(Template):
         assert group.anchor is not None
         shape = shape_of(group.anchor, target)
         default = self.default(group, target)
-        usual = _steps(shape, default)
+        usual = steps_of(shape, default)
         per_group = shape.out_blocks // shape.groups
         widths, depths = cuts(shape.columns), cuts(per_group)
         least = min(target.fma_units * target.fma_latency, shape.columns * per_group)
@@ -141,10 +141,10 @@ class Conv2dDirect(Template):
             for unroll in divisors(shape.ki, 1, 2, 4)
             for ask in ((0, 1) if ahead.streams(shape, target) else (0,))
         )  # fmt: skip
-        shared = (p for p in points if shares_well(_steps(shape, p), usual))
+        shared = (p for p in points if shares_well(steps_of(shape, p), usual))
         return thinned(shared, [dict(default)])
 
-    def _around(self, group: Group, target: Target, shape: Shape, tile: Tile) -> Config:
+    def around(self, group: Group, target: Target, shape: Shape, tile: Tile) -> Config:
         """The cut among threads: rows, or channels where they then read fewer bytes."""
         assert group.anchor is not None
         inputs = group.anchor.operands[0].type.bytes // shape.n
@@ -195,7 +195,7 @@ class Conv2dDirect(Template):
             "block_of_l1": block / target.l1_bytes,
             "block_of_l2": block / target.l2_bytes,
             "weights_of_l2": group.anchor.operands[1].type.bytes / target.l2_bytes,
-            "steps": _steps(s, config),
+            "steps": steps_of(s, config),
         }
 
     def build(self, graph: TensorGraph, target: Target, config: Config) -> Any:
@@ -204,7 +204,7 @@ class Conv2dDirect(Template):
         return DirectWriter(graph, target, call, shape_of(call, target), config).write()
 
 
-def _steps(shape: Shape, config: Config) -> int:
+def steps_of(shape: Shape, config: Config) -> int:
     """Steps of the parallel axis."""
     groups = shape.groups * ceil_div(shape.out_blocks // shape.groups, config["vectors"])
     tiles = ceil_div(shape.columns, config["pixels"]) if shape.n * shape.rows == 1 else 1
@@ -222,6 +222,9 @@ class _Columns:
 
 
 class DirectWriter:
+    #: what writes a register tile
+    tile: ClassVar[type[TileWriter]]
+
     def __init__(
         self, graph: TensorGraph, target: Target, call: Call, shape: Shape, config: Config
     ) -> None:
@@ -283,7 +286,7 @@ class DirectWriter:
                 among = first + r if self.config.get("by_channels") else r
                 share = self._share(channel, vectors, among * self.in_row + before + t)
                 corner = first + r, run.start + t * run.width
-                TileWriter(self, run, n, g, channel, vectors, corner, share)
+                self.tile(self, run, n, g, channel, vectors, corner, share)
 
     def _each_tile(self, tile: Any) -> Iterator[tuple[_Columns, int, Any]]:
         """Each run, the tiles before it, and the tile in it: all in a loop, or the step's own."""
@@ -343,12 +346,15 @@ class TileWriter:
         self.row, self.start = map(index, corner)
         self.share = share
         self.acc = self.code.registers(run.width * vectors, self.shape.lanes, dtype=writer.dtype)
-        scheduled = inorder.tile_of(self, writer.target)
+        self._write()
+
+    def _write(self) -> None:
+        scheduled = inorder.tile_of(self, self.writer.target)
         if scheduled is None:
             self._begin()
             self._reduce()
         else:
-            inorder.reduce(self, scheduled, writer.target)
+            inorder.reduce(self, scheduled, self.writer.target)
         self._end()
 
     def _each(self) -> Iterator[tuple[int, int]]:
@@ -496,3 +502,6 @@ class TileWriter:
         with self.code.vector(self.shape.lanes) as v:
             self.graph.known[self.writer.anchor.output] = lambda *i: held[at, i[-1]]
             self.graph.store(self.n, self.channel + o, *self.pixel(j), v)
+
+
+DirectWriter.tile = TileWriter

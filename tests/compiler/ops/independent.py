@@ -72,7 +72,13 @@ def depthwise_conv2d_blocked(op: Any, x: np.ndarray, w: np.ndarray, *bias: np.nd
         plain,
         *(unblocked(b, op.channels).ravel() for b in bias),
     ]
-    return _conv(op, op.channels, *operands), lambda y: unblocked(y, op.channels)
+    if x.dtype.itemsize == 1:
+        operands = [v.astype("d") for v in operands]
+        operands[0] -= op.zero_point
+    y = _conv(op, op.channels, *operands)
+    return y.astype("int32" if x.dtype.itemsize == 1 else y.dtype), lambda y: unblocked(
+        y, op.channels
+    )
 
 
 def conv2d_winograd(op: Any, x: np.ndarray, u: np.ndarray, *bias: np.ndarray) -> Answer:
@@ -154,6 +160,91 @@ def rnn(op: Any, *operands: np.ndarray) -> Answer:
     return recurrent("RNN", op, operands)
 
 
+def _broadcast(shape: tuple[int, ...], *parts: np.ndarray) -> list[list[Any]]:
+    return [np.broadcast_to(p, shape).ravel().tolist() for p in parts]
+
+
+def _saturated(values: list[float], zeros: list[int], zero: np.ndarray, op: Any) -> np.ndarray:
+    """Python's own rounding, to even, and its own integers."""
+    info = np.iinfo(zero.dtype)
+    low, high = max(info.min, op.low), min(info.max, op.high)
+    rounded = [round(min(max(v, -1e9), 1e9)) + z for v, z in zip(values, zeros)]
+    return np.array([int(min(max(v, low), high)) for v in rounded], zero.dtype)
+
+
+def quantize(op: Any, x: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> Answer:
+    xs, scales, zeros = _broadcast(x.shape, x, scale, zero)
+    quotients = [float(np.float32(a) / np.float32(b)) for a, b in zip(xs, scales)]
+    return _saturated(quotients, zeros, zero, op).reshape(x.shape), _all
+
+
+def dequantize(op: Any, x: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> Answer:
+    xs, scales, zeros = _broadcast(x.shape, x, scale, zero)
+    moved = [(a - z) * b for a, b, z in zip(xs, scales, zeros)]
+    return np.array(moved, scale.dtype).reshape(x.shape), _all
+
+
+def requantize(op: Any, x: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> Answer:
+    xs, scales, zeros = _broadcast(x.shape, x, scale, zero)
+    products = [float(np.float32(a) * np.float32(b)) for a, b in zip(xs, scales)]
+    return _saturated(products, zeros, zero, op).reshape(x.shape), _all
+
+
+def requantize_fixed(op: Any, *operands: np.ndarray) -> Answer:
+    """gemmlowp's sources in Python's integers."""
+    x, *parts = operands
+    found = []
+    for a, m, shift, z in zip(*_broadcast(x.shape, x, *parts)):
+        product = (a << max(0, -shift)) * m
+        nudge = 1 << 30 if product >= 0 else 1 - (1 << 30)
+        high = abs(product + nudge) // (1 << 31) * (1 if product + nudge >= 0 else -1)
+        by = max(0, shift)
+        mask = (1 << by) - 1
+        halved = (high >> by) + ((high & mask) > (mask >> 1) + (high < 0))
+        found.append(float(halved + z))
+    zero = parts[2]
+    return _saturated(found, [0] * x.size, zero, op).reshape(x.shape), _all
+
+
+def conv2d_quads(op: Any, x: np.ndarray, w: np.ndarray, bias: np.ndarray) -> Answer:
+    """A float convolution of what is padded already."""
+    depth, out = op.in_channels // op.group, op.out_channels
+    singles, block = w.ndim == 7 and w.dtype == "int16", x.shape[-1]
+    o = w.shape[-1 if singles else -2]
+
+    def weight(n: int, i: int) -> np.ndarray:
+        q, b = divmod(i % block, 4)
+        member = (n % o, b) if w.ndim == 7 else (b % 2, n % o, b // 2)
+        member = (b, n % o) if singles else member
+        return w[n // o, i // block, :, :, q][(..., *member)]
+
+    plain = np.array([[weight(n, i) for i in range(depth)] for n in range(out)])
+    return _padded_conv(op, op.group, unblocked(x, op.in_channels), plain, unblocked(bias, out))
+
+
+def depthwise_conv2d_quads(op: Any, x: np.ndarray, w: np.ndarray, bias: np.ndarray) -> Answer:
+    c = x.shape[-1]
+    plain = np.array(
+        [
+            np.stack([w[i // c, :, s // 4, i % c, s % 4] for s in range(op.width)], 1)
+            for i in range(op.channels)
+        ]
+    )
+    channels = op.channels
+    return _padded_conv(
+        op, channels, unblocked(x, channels), plain[:, None], unblocked(bias, channels)
+    )
+
+
+def _padded_conv(op: Any, group: int, x: np.ndarray, w: np.ndarray, bias: np.ndarray) -> Answer:
+    top, left, bottom, right = op.pads
+    around = ((0, 0), (0, 0), (top, bottom), (left, right))
+    padded = np.pad(x.astype("d"), around, constant_values=op.pad_value)
+    attributes = {"strides": op.strides, "dilations": op.dilations, "group": group}
+    y = _run(Node("Conv", attributes), [padded, w.astype("d"), bias.ravel().astype("d")])
+    return y.astype(np.int32), lambda found: unblocked(found, len(w))
+
+
 ANSWERS: dict[str, Callable[..., Answer]] = {
     f.__name__: f
     for f in (
@@ -163,7 +254,13 @@ ANSWERS: dict[str, Callable[..., Answer]] = {
         concat_blocked,
         arrange_blocked,
         conv2d_blocked,
+        conv2d_quads,
         conv2d_winograd,
+        depthwise_conv2d_quads,
+        quantize,
+        dequantize,
+        requantize,
+        requantize_fixed,
         depthwise_conv2d_blocked,
         matmul_packed,
         attention,

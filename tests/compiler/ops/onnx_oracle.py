@@ -137,7 +137,7 @@ NODES: dict[str, str | Callable[[Any], Node]] = {
 LANES = {"max_pool2d", "average_pool2d", "resize", "depth_to_space", "space_to_depth"}
 
 #: attributes that choose how exactly, and not what is computed
-PRECISION = {"wide_sums"}
+OURS = {"wide_sums", "zero_point"}
 
 #: operators of which ONNX Runtime takes no notice of NaN, where NumPy does
 IGNORE_NAN = {"argmax", "argmin", "reduce_max", "reduce_min"}
@@ -160,7 +160,7 @@ def _run(described: Node, operands: Sequence[np.ndarray]) -> np.ndarray:
         if extra is not None:
             values[f"e{i}"] = _as_number(extra, operands[0].dtype)
     ours = described.attributes.items()
-    given = {k: v for k, v in ours if v != () and k not in PRECISION}
+    given = {k: v for k, v in ours if v != () and k not in OURS}
     attributes = {k: int(v) if isinstance(v, bool) else v for k, v in given.items()}
     made = helper.make_node(described.type, names, ["y"], **attributes)
     inputs = [
@@ -193,10 +193,20 @@ def from_lanes(x: np.ndarray) -> np.ndarray:
     return np.moveaxis(x, 4, 2).reshape(n, blocks * lanes, h, w)
 
 
+def _in_float64(op: Any, operands: Sequence[np.ndarray]) -> np.ndarray:
+    """Sums of products of small integers, which are exact."""
+    x, *others = (v.astype(np.float64) for v in operands)
+    attributes = {k: v for k, v in op.attributes().items() if k not in OURS}
+    described = Node("Conv" if op.name == "conv2d" else "MatMul", attributes)
+    return _run(described, [x - op.zero_point, *others]).astype(np.int32)
+
+
 def answer(op: Op, operands: Sequence[np.ndarray]) -> np.ndarray:
     """ONNX Runtime's result; ``NotInOnnxRuntimeError`` where it refuses."""
     if op.name in IGNORE_NAN and np.isnan(operands[0]).any():
         raise NotInOnnxRuntimeError("it takes no notice of NaN")
+    if op.name in ("conv2d", "matmul") and operands[0].dtype.itemsize == 1:
+        return _in_float64(op, operands)
     row = NODES[op.name]
     described = node(row)(op) if isinstance(row, str) else row(op)
     if op.name in LANES and operands[0].ndim == 5:

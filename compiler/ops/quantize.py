@@ -1,0 +1,287 @@
+"""Quantised numbers: what stands between floats and the integers that they are stored as.
+
+An integer q with scale s and zero point z means the number (q - z) * s. Scales and zero points
+are operands that broadcast: one element for a whole tensor, [1, C, 1, 1] for one a channel. So
+these operators are elementwise, follow any layout and fuse with anything. Integers saturate;
+halves are rounded to even.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from armlet.compiler.ir import TensorType
+
+from .broadcast import Elementwise, broadcast_shapes, elementwise
+from .helpers import FLOATS, check, constant, convert, dtype_of, expect_dtype, expect_operands
+from .lazy import tirx
+from .registry import Sample
+
+#: integers that numbers may be quantised to
+QUANTIZED = ("int8", "uint8", "int16", "uint16")
+
+
+class Scaled(Elementwise):
+    """Operands: what is converted, a scale, a zero point."""
+
+    half = False  # a scale's last bits decide between two integers
+
+    def _parts(self, operands: Sequence[TensorType]) -> tuple[TensorType, TensorType, TensorType]:
+        expect_operands(self, operands, 3)
+        x, scale, zero = operands
+        check(
+            broadcast_shapes(*(t.shape for t in operands)) == x.shape,
+            f"{self.name} has scale {scale} and zero point {zero} for {x}",
+        )
+        return x, scale, zero
+
+
+def _saturated(value: Any, zero: Any, low: float, high: float) -> Any:
+    """A rounded float and a zero point as an integer of the zero point's dtype."""
+    dtype = dtype_of(zero)
+    least, most = limits(dtype, low, high)
+    # all of these integers are exact in float32
+    moved = value if _is_zero(zero) else value + convert(zero, "float32")
+    held = tirx.max(tirx.min(moved, constant(most, "float32")), constant(least, "float32"))
+    return convert(convert(held, "int32"), dtype)
+
+
+def _is_zero(expr: Any) -> bool:
+    return isinstance(expr, tirx.IntImm) and expr.value == 0
+
+
+def limits(dtype: str, low: float = -math.inf, high: float = math.inf) -> tuple[int, int]:
+    """The smallest and the largest integer of a dtype between ``low`` and ``high``."""
+    info = np.iinfo(dtype)
+    return int(max(info.min, low)), int(min(info.max, high))
+
+
+def _stored(value: np.ndarray, zero: np.ndarray, low: float, high: float) -> np.ndarray:
+    least, most = limits(zero.dtype.name, low, high)
+    moved = value + zero.astype(np.float32)
+    return np.where(np.isnan(moved), least, np.clip(moved, least, most)).astype(zero.dtype)
+
+
+@elementwise("quantize")
+class Quantize(Scaled):
+    """ONNX QuantizeLinear: y = round(x / scale) + zero point, between ``low`` and ``high``.
+
+    y has the dtype of the zero point and saturates.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        x, scale, zero = self._parts(operands)
+        expect_dtype(self, x, FLOATS)
+        expect_dtype(self, scale, FLOATS)
+        expect_dtype(self, zero, QUANTIZED)
+        return (x.with_dtype(zero.dtype),)
+
+    def element(self, x: Any, scale: Any, zero: Any) -> Any:
+        x, scale = convert(x, "float32"), convert(scale, "float32")
+        one = isinstance(scale, tirx.FloatImm) and scale.value == 1
+        return _saturated(tirx.nearbyint(x if one else x / scale), zero, self.low, self.high)
+
+    def evaluate(self, x: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
+        quotient = x.astype(np.float32) / scale.astype(np.float32)
+        return _stored(np.rint(quotient), zero, self.low, self.high)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        rng = np.random.default_rng(0)
+        for dtype in QUANTIZED:
+            x = (300 * rng.standard_normal((2, 3, 5, 4))).astype("f")
+            yield Sample(cls(), (x, np.float32([0.75]), np.array([3], dtype)))
+            channels = (rng.random((3, 1, 1)) + 0.5).astype("f")
+            zeros = rng.integers(0, 9, (3, 1, 1)).astype(dtype)
+            yield Sample(cls(), (x, channels, zeros))
+        halves = np.arange(-6, 7, dtype="f") / 2
+        yield Sample(cls(), (halves, np.float32(1), np.int8(0)))
+        yield Sample(cls(low=-8, high=7), (halves * 7, np.float32(1), np.int8(0)))
+        yield Sample(cls(), (halves.astype(np.float16), np.float16(0.5), np.uint8(128)))
+        large = np.array([np.inf, -np.inf, 3e38, -3e38], "f")
+        yield Sample(cls(), (large, np.float32(1e-5), np.int8(-1)))
+
+
+@elementwise("dequantize")
+class Dequantize(Scaled):
+    """ONNX DequantizeLinear: y = (x - zero point) * scale, in the dtype of the scale."""
+
+    late = True
+
+    def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        x, scale, zero = self._parts(operands)
+        expect_dtype(self, x, (*QUANTIZED, "int32"))
+        expect_dtype(self, scale, FLOATS)
+        check(zero.dtype == x.dtype, f"{self.name} of {x} has zero point {zero}")
+        return (x.with_dtype(scale.dtype),)
+
+    def element(self, x: Any, scale: Any, zero: Any) -> Any:
+        moved = convert(x, "int32")
+        if not _is_zero(zero):
+            moved = moved - convert(zero, "int32")
+        product = convert(moved, "float32") * convert(scale, "float32")
+        return convert(product, dtype_of(scale))
+
+    def evaluate(self, x: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
+        moved = x.astype(np.int32) - zero.astype(np.int32)
+        return (moved.astype(np.float32) * scale.astype(np.float32)).astype(scale.dtype)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        rng = np.random.default_rng(0)
+        for dtype in (*QUANTIZED, "int32"):
+            x = rng.integers(0, 127, (2, 3, 5, 4)).astype(dtype)
+            yield Sample(cls(), (x, np.float32([0.75]), np.array([3], dtype)))
+            channels = (rng.random((3, 1, 1)) + 0.5).astype("f")
+            zeros = rng.integers(0, 9, (3, 1, 1)).astype(dtype)
+            yield Sample(cls(), (x, channels, zeros))
+        yield Sample(cls(), (x.astype("int8"), np.float16(0.5), np.int8(0)))
+
+
+@elementwise("requantize")
+class Requantize(Scaled):
+    """y = round(x * scale) + zero point, of sums in int32, between ``low`` and ``high``.
+
+    The product is in float32, as in ONNX Runtime.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        x, scale, zero = self._parts(operands)
+        expect_dtype(self, x, ("int32",))
+        expect_dtype(self, scale, ("float32",))
+        expect_dtype(self, zero, QUANTIZED)
+        return (x.with_dtype(zero.dtype),)
+
+    def element(self, x: Any, scale: Any, zero: Any) -> Any:
+        product = convert(x, "float32") * scale
+        return _saturated(tirx.nearbyint(product), zero, self.low, self.high)
+
+    def evaluate(self, x: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
+        return _stored(np.rint(x.astype(np.float32) * scale), zero, self.low, self.high)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        rng = np.random.default_rng(0)
+        x = rng.integers(-(10**6), 10**6, (2, 3, 5, 4)).astype("int32")
+        scale = (1e-4 * (rng.random((3, 1, 1)) + 0.5)).astype("f")
+        for dtype in QUANTIZED:
+            yield Sample(cls(), (x, np.float32([1e-4]), np.array([3], dtype)))
+            yield Sample(cls(low=0, high=100), (x, scale, np.array([7], dtype)))
+        halves = np.arange(-9, 10, dtype="int32")
+        yield Sample(cls(), (halves, np.float32(0.5), np.int8(0)))
+        extremes = np.array([-(2**31), 2**31 - 1, 0], "int32")
+        yield Sample(cls(), (extremes, np.float32(4), np.uint8(10)))
+
+
+@elementwise("requantize_fixed")
+class RequantizeFixed(Elementwise):
+    """As ``requantize`` in integers: x * multiplier / 2^31 / 2^shift, rounded twice.
+
+    gemmlowp's arithmetic, which TensorFlow Lite defines: the doubled high half of the product is
+    rounded with halves up, and the shift to the right with halves away from zero (Jacob et al.,
+    CVPR'18). A negative shift is one to the left, before. Operands x, multiplier and shift in
+    int32, zero point.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    operands = 4
+
+    def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        expect_operands(self, operands, 4)
+        x, multiplier, shift, zero = operands
+        for part in (x, multiplier, shift):
+            expect_dtype(self, part, ("int32",))
+        expect_dtype(self, zero, QUANTIZED)
+        check(
+            broadcast_shapes(*(t.shape for t in operands)) == x.shape,
+            f"{self.name} has multiplier {multiplier}, shift {shift}, zero point {zero} for {x}",
+        )
+        return (x.with_dtype(zero.dtype),)
+
+    def element(self, x: Any, multiplier: Any, shift: Any, zero: Any) -> Any:
+        nothing = constant(0, "int32")
+        left, right = tirx.max(nothing - shift, nothing), tirx.max(shift, nothing)
+        high = doubled_high(x << left, multiplier)
+        halved = rounded_shift(high, right)
+        least, most = limits(dtype_of(zero), self.low, self.high)
+        moved = halved + convert(zero, "int32")
+        return convert(tirx.max(tirx.min(moved, most), least), dtype_of(zero))
+
+    def evaluate(
+        self, x: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, zero: np.ndarray
+    ) -> np.ndarray:
+        left, right = np.maximum(-shift, 0), np.maximum(shift, 0).astype(np.int64)
+        wide = (x << left).astype(np.int64) * multiplier
+        nudged = np.minimum((wide + (1 << 30)) >> 31, 2**31 - 1)
+        mask = (np.int64(1) << right) - 1
+        up = (nudged & mask) > (mask >> 1) + (nudged < 0)
+        moved = (nudged >> right) + up + zero.astype(np.int64)
+        return np.clip(moved, *limits(zero.dtype.name, self.low, self.high)).astype(zero.dtype)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        rng = np.random.default_rng(0)
+        x = rng.integers(-(10**6), 10**6, (2, 3, 5, 4)).astype("int32")
+        multiplier = rng.integers(1 << 30, (1 << 31) - 1, (3, 1, 1)).astype("int32")
+        shift = rng.integers(8, 14, (3, 1, 1)).astype("int32")
+        for dtype in QUANTIZED:
+            yield Sample(cls(), (x, multiplier, shift, np.array([3], dtype)))
+        one = np.int32([1 << 30])
+        halves = np.arange(-9, 10, dtype="int32")
+        for number in (-3, 0, 1, 2):
+            yield Sample(cls(low=-100, high=90), (halves, one, np.int32([number]), np.int8(0)))
+
+
+def doubled_high(a: Any, b: Any) -> Any:
+    """round(a * b / 2^31), which several processors have an instruction for."""
+    wide = convert(a, "int64") * convert(b, "int64") + constant(1 << 30, "int64")
+    return convert(wide >> constant(31, "int64"), "int32")
+
+
+def rounded_shift(x: Any, by: Any) -> Any:
+    """x / 2^by, halves away from zero."""
+    one = constant(1, "int32")
+    mask = (one << by) - one
+    above = (x & mask) > (mask >> 1) + convert(x < 0, "int32")
+    return (x >> by) + convert(above, "int32")
+
+
+@elementwise("flip_sign")
+class FlipSign(Elementwise):
+    """y = x - 128 as int8 of uint8, and x + 128 as uint8 of int8: the same number's other form."""
+
+    def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
+        expect_operands(self, operands, 1)
+        expect_dtype(self, operands[0], ("int8", "uint8"))
+        return (operands[0].with_dtype(flipped(operands[0].dtype)),)
+
+    def element(self, x: Any) -> Any:
+        dtype = dtype_of(x)
+        sign = constant(-128 if dtype == "int8" else 128, dtype)
+        return tirx.reinterpret(flipped(dtype), x ^ sign)
+
+    def evaluate(self, x: np.ndarray) -> np.ndarray:
+        return x.view(np.uint8).__xor__(np.uint8(128)).view(flipped(x.dtype.name))
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        for dtype in ("int8", "uint8"):
+            every = np.arange(256).astype(np.uint8).view(dtype)
+            yield Sample(cls(), (every,))
+            yield Sample(cls(), (every[:30].reshape(2, 3, 5),))
+
+
+def flipped(dtype: str) -> str:
+    """The other type of a byte."""
+    return {"int8": "uint8", "uint8": "int8"}[dtype]
