@@ -6,7 +6,8 @@ from typing import Any
 
 import onnx
 
-from .node import Unsupported
+from armlet.frontends.operands import Unsupported
+
 from .tensors import Tensors
 
 _A = onnx.AttributeProto

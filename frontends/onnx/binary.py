@@ -7,8 +7,8 @@ from functools import reduce
 import numpy as np
 
 from armlet.compiler.ir import Const, Value
+from armlet.frontends.emitter import Emitter
 
-from .emitter import Emitter
 from .registry import handles
 
 #: ONNX operators of two operands, without attributes -> ours

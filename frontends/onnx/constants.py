@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from armlet.compiler.ir import Const, Dim, Value
+from armlet.frontends.emitter import MAX_ELEMENTS, Emitter
+from armlet.frontends.operands import FreeDimension, Known, Symbolic, Unsupported, dimensions
 
-from .emitter import MAX_ELEMENTS, Emitter
-from .node import FreeDimension, Known, Symbolic, Unsupported, dimensions
 from .registry import handles
 from .symbolic import known
 from .tensors import dtype_of

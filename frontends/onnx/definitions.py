@@ -8,7 +8,9 @@ from typing import Any
 import onnx
 from onnx import defs, helper
 
-from .node import Node, Symbolic, Unsupported
+from armlet.frontends.operands import Symbolic, Unsupported
+
+from .node import Node
 from .refused import REASONS
 from .tensors import DTYPES
 

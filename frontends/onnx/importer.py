@@ -10,16 +10,17 @@ from typing import Any, Union
 
 import onnx
 
-from armlet.compiler.ir import Const, Module, Value, Var
-from armlet.errors import ModelFileError, UnsupportedModelError
-from armlet.frontends.report import NodeReport, Problem, Report, Status, summary
+from armlet.compiler.ir import Const, Var
+from armlet.errors import ModelFileError
+from armlet.frontends.operands import FreeDimension, Operand, Symbolic, Unsupported
+from armlet.frontends.report import Status
+from armlet.frontends.walk import NotReached, Poison, Walk
 
 from . import reader
 from .attributes import attribute_value
 from .definitions import body_of, has_body
-from .emitter import Emitter
-from .inputs import InputShapes, parameter_dtype
-from .node import FreeDimension, Node, Operand, Symbolic, Unsupported
+from .inputs import declared_shape, parameter_dtype
+from .node import Node
 from .normalize import RENAMED, STEPS, normalize
 from .refused import reason_for
 from .registry import HANDLERS, Handler
@@ -28,22 +29,6 @@ from .tensors import Tensors
 
 #: subgraphs and functions inside one another
 MAX_DEPTH = 64
-#: nodes after functions are expanded
-MAX_NODES = 1_000_000
-
-
-class Poison:
-    """The value of a tensor that could not be imported; ``culprit`` is the node at fault."""
-
-    def __init__(self, culprit: str) -> None:
-        self.culprit = culprit
-
-
-class _NotReached(Exception):
-    """A node reads what could not be imported."""
-
-    def __init__(self, culprit: str) -> None:
-        self.culprit = culprit
 
 
 class _MissingOutput(Unsupported):
@@ -66,61 +51,33 @@ class Frame:
     depth: int = 0
 
 
-class Importer:
-    """Imports one model. ``run`` once; ``nodes`` and ``problems`` tell what happened."""
+class Importer(Walk):
+    """Imports one model; ``run`` once."""
 
     def __init__(self, model: onnx.ModelProto, path: Path, shapes: Mapping[str, Sequence[int]]):
-        self.model, self.path = model, path
-        self.tensors = Tensors(path)
-        self.emitter = Emitter()
-        self.nodes: list[NodeReport] = []
-        self.problems: list[Problem] = []
-        self.functions = {(reader.domain(f.domain), f.name): f for f in model.functions}
         initial = {t.name for t in model.graph.initializer}
-        inputs = [i for i in model.graph.input if i.name not in initial]
-        self.shapes = InputShapes(inputs, shapes, str(path))
+        self.inputs = [i for i in model.graph.input if i.name not in initial]
+        super().__init__(path, {i.name: declared_shape(i) for i in self.inputs}, shapes)
+        self.model = model
+        self.tensors = Tensors(path)
+        self.functions = {(reader.domain(f.domain), f.name): f for f in model.functions}
         self._read_names = set(_names_read(model))
-        self.params: list[Var] = []
-        self.results: list[Value] = []
 
     def run(self) -> None:
         graph = self.model.graph
         self._check_interface(graph)
         names: ChainMap[str, Entry] = ChainMap()
-        for info in self.shapes.inputs.values():
+        for info in self.inputs:
             names[info.name] = self._parameter(info)
         frame = Frame(names, reader.opsets(self.model))
         self._graph(graph, frame)
         for output in graph.output:
-            found = self._resolve(frame, output.name)
-            if isinstance(found, Symbolic):
-                error = FreeDimension(f"output {output.name!r} depends on", found.free)
-                self._problem("output", output.name, "", error)
-            elif isinstance(found, (Var, Const)):
-                self.results.append(found)
+            self.result(output.name, self._resolve(frame, output.name))
 
-    def module(self) -> Module:
-        """The imported model; only where there are no problems."""
-        if self.problems:
-            raise self._error()
-        main = self.emitter.finish(self.params, self.results)
-        return Module(main, tuple(o.name for o in self.model.graph.output), self._metadata())
+    def output_names(self) -> tuple[str, ...]:
+        return tuple(o.name for o in self.model.graph.output)
 
-    def report(self) -> Report:
-        outputs = {}
-        if not self.problems:
-            names = (o.name for o in self.model.graph.output)
-            outputs = {n: str(v.type) for n, v in zip(names, self.results)}
-        return Report(
-            str(self.path),
-            tuple(self.nodes),
-            tuple(self.problems),
-            {p.name: str(p.type) for p in self.params},
-            outputs,
-            tuple(self.shapes.notes),
-        )
-
-    def _metadata(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         model = self.model
         return {
             "format": "onnx",
@@ -129,13 +86,7 @@ class Importer:
             "producer": f"{model.producer_name} {model.producer_version}".strip(),
             "graph": model.graph.name,
             "properties": {p.key: p.value for p in model.metadata_props},
-            "notes": list(self.shapes.notes),
         }
-
-    def _error(self) -> UnsupportedModelError:
-        return UnsupportedModelError(
-            summary(self.problems), problems=self.problems, where=str(self.path)
-        )
 
     # -- the interface ----------------------------------------------------------------------------
 
@@ -155,11 +106,9 @@ class Importer:
         try:
             dtype = parameter_dtype(info)
         except Unsupported as error:
-            self._problem("input", info.name, "", error)
+            self.problem("input", info.name, "", error)
             return Poison(info.name)
-        param = Var(info.name, self.shapes.type(info, dtype))
-        self.params.append(param)
-        return param
+        return self.parameter(info.name, dtype)
 
     # -- graphs -----------------------------------------------------------------------------------
 
@@ -175,7 +124,7 @@ class Importer:
             own[tensor.name] = tensor
         for sparse in graph.sparse_initializer:
             name = sparse.values.name
-            self._problem("initialiser", name, "", Unsupported("sparse tensors are not supported"))
+            self.problem("initialiser", name, "", Unsupported("sparse tensors are not supported"))
             own[name] = Poison(name)
         wanted = [o.name for o in graph.output]
         for node in reader.ordered(graph.node, own.keys(), outer, wanted, str(self.path)):
@@ -224,7 +173,7 @@ class Importer:
             resolved = Const(name, self.tensors.array(entry))
             self.emitter.claim(resolved, frame.prefix + name, frame.depth)
         except Unsupported as error:
-            self._problem("initialiser", name, "", error)
+            self.problem("initialiser", name, "", error)
             resolved = Poison(name)
         home = next(m for m in frame.names.maps if name in m)
         home[name] = resolved
@@ -240,20 +189,16 @@ class Importer:
         outputs: Sequence[Entry]
         try:
             outputs, reason = self._outputs(proto, frame, source)
-            status = self._status(start, outputs)
-            if status is Status.DECOMPOSED and not reason:
-                reason = "into " + ", ".join(c.op.name for c in emitter.calls[start:][:12])
-        except _NotReached as error:
+            status, reason = self.fate(start, outputs, reason)
+        except NotReached as error:
             outputs, status = [Poison(error.culprit)] * len(proto.output), Status.NOT_REACHED
             reason = f"reads a result of {error.culprit!r}"
         except Unsupported as error:
             del emitter.calls[start:]
-            self._problem(proto.op_type, source, self._version(proto, frame), error)
+            self.problem(proto.op_type, source, self._version(proto, frame), error)
             outputs, status = [Poison(source)] * len(proto.output), Status.UNSUPPORTED
             reason = error.reason
-        self.nodes.append(NodeReport(source, proto.op_type, status, reason))
-        if len(self.nodes) > MAX_NODES:
-            raise ModelFileError(f"the model has more than {MAX_NODES} nodes", where=str(self.path))
+        self.told(source, proto.op_type, status, reason)
         for name, value in zip(proto.output, outputs):
             if name:
                 frame.names[name] = value
@@ -279,7 +224,7 @@ class Importer:
                 self._check_version(handler, proto, frame)
                 if handler.operator not in STEPS:
                     handler.bind_attributes(attributes)
-            raise _NotReached(culprits[0])
+            raise NotReached(culprits[0])
         version = frame.opsets.get(domain, 1)
         operands = [v for v in resolved if not isinstance(v, Poison)]
         outputs = list(proto.output)
@@ -331,13 +276,6 @@ class Importer:
             raise Unsupported("the branch is missing", attribute=taken)
         return self.subgraph(branch, frame), f"{taken} is taken"
 
-    def _status(self, start: int, outputs: Sequence[Entry]) -> Status:
-        """How many calls a node became says what to call its fate."""
-        if any(isinstance(v, Poison) for v in outputs):
-            return Status.NOT_REACHED
-        made = len(self.emitter.calls) - start
-        return Status.FOLDED if made == 0 else Status.NATIVE if made == 1 else Status.DECOMPOSED
-
     def _attributes(self, protos: Iterable[onnx.AttributeProto], frame: Frame) -> dict[str, Any]:
         """Attributes by name; one may refer to the call of the function around it."""
         found = {}
@@ -361,14 +299,6 @@ class Importer:
         domain = reader.domain(proto.domain)
         version = frame.opsets.get(domain)
         return f"{domain or 'ai.onnx'} {version}" if version is not None else domain
-
-    def _problem(self, operator: str, node: str, version: str, error: Unsupported) -> None:
-        way_out = error.way_out
-        if isinstance(error, FreeDimension):
-            way_out = self.shapes.way_out(error.names)
-        self.problems.append(
-            Problem(node, operator, version, error.reason, error.attribute, way_out)
-        )
 
 
 def _names_read(model: onnx.ModelProto) -> Iterator[str]:

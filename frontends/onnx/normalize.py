@@ -12,9 +12,10 @@ import math
 from collections.abc import Callable
 
 from armlet.compiler.ir import Const
+from armlet.frontends.emitter import Emitter
+from armlet.frontends.operands import Unsupported
 
-from .emitter import Emitter
-from .node import Node, Unsupported
+from .node import Node
 
 Step = Callable[[Emitter, Node], None]
 #: operator -> (the first opset that needs it no more, step)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from armlet.compiler.ir import Value
+from armlet.frontends.emitter import Emitter
+from armlet.frontends.operands import Unsupported
 
-from .emitter import Emitter
-from .node import Unsupported
 from .registry import handles
 from .window import Window, as_images, from_images
 

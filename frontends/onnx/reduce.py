@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from armlet.compiler.ir import Const, Value
+from armlet.frontends.emitter import Emitter
+from armlet.frontends.operands import Unsupported, dimensions
 
-from .emitter import Emitter
-from .node import Unsupported, dimensions
 from .registry import handles
 
 #: ONNX reductions -> ours

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 
-from .node import Unsupported
+from armlet.frontends.operands import Unsupported
+
 from .registry import HANDLERS
 
 _CONTROL = (

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from armlet.compiler.ir import Const, Value
+from armlet.frontends.emitter import Emitter
+from armlet.frontends.operands import Known, Unsupported
 
 from .constants import static_sizes
-from .emitter import Emitter
-from .node import Known, Unsupported
 from .registry import handles
 
 _COORDINATES = (

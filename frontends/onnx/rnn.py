@@ -9,9 +9,9 @@ import numpy as np
 
 from armlet.compiler.ir import Const, Value
 from armlet.compiler.ops.recurrent import PARAMETERS
+from armlet.frontends.emitter import Emitter
+from armlet.frontends.operands import Unsupported
 
-from .emitter import Emitter
-from .node import Unsupported
 from .registry import handles
 
 #: ONNX's activations, in lower case, by our names, and the parameters that are usual

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from armlet.compiler.ir import Const, Dim, Dimension, Shape, Value
+from armlet.frontends.emitter import Emitter
+from armlet.frontends.operands import FreeDimension, Known, Unsupported, dimensions
 
 from .constants import static_sizes
-from .emitter import Emitter
-from .node import FreeDimension, Known, Unsupported, dimensions
 from .registry import handles
 
 

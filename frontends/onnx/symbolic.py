@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from armlet.compiler.ir import Dim, Var
+from armlet.frontends.emitter import Emitter
+from armlet.frontends.operands import FreeDimension, Known, Symbolic, Unsupported
 
-from .emitter import Emitter
-from .node import FreeDimension, Known, Node, Symbolic, Unsupported
+from .node import Node
 
 Evaluator = Callable[[Emitter, Node], Known]
 EVALUATORS: dict[str, Evaluator] = {}

@@ -9,8 +9,7 @@ import numpy as np
 import onnx
 
 from armlet.errors import ExternalDataError, ModelFileError
-
-from .node import MAX_RANK, Unsupported
+from armlet.frontends.operands import MAX_RANK, Unsupported
 
 _T = onnx.TensorProto
 

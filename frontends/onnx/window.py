@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from armlet.compiler.ir import Value
-
-from .emitter import Emitter
-from .node import Unsupported
+from armlet.frontends.emitter import Emitter
+from armlet.frontends.operands import Unsupported
 
 
 def as_images(b: Emitter, x: Value) -> Value:

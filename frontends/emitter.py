@@ -14,7 +14,7 @@ from armlet.compiler.ir import Builder, Call, Const, Dim, Function, TensorType, 
 from armlet.compiler.ir.rewriter import remove_dead
 from armlet.compiler.ops.registry import OPERATORS
 
-from .node import MAX_RANK, FreeDimension, Unsupported
+from .operands import MAX_RANK, FreeDimension, Unsupported
 
 __all__ = ["Emitter", "ops"]
 
@@ -40,7 +40,7 @@ class Emitter:
     """Collects the calls that the nodes of one model become.
 
     ``source`` and ``stem`` (where new names begin) are those of the node at hand. Names are
-    provisional until ``finish``; ``claim`` gives a value the name of an ONNX tensor.
+    provisional until ``finish``; ``claim`` gives a value the name of a tensor of the model's.
     """
 
     def __init__(self) -> None:
@@ -129,7 +129,7 @@ class Emitter:
     # -- names ------------------------------------------------------------------------------------
 
     def claim(self, value: Value, name: str, depth: int = 0) -> None:
-        """``value`` is the ONNX tensor ``name``; the first claim of the least depth counts."""
+        """``value`` is the model's tensor ``name``; the first claim of the least depth counts."""
         if value not in self._claims or depth < self._claims[value][0]:
             self._claims[value] = depth, name
 
