@@ -255,4 +255,3 @@ def correction(w: np.ndarray, zero_point: int, bias: np.ndarray | None) -> np.nd
     """The bias [O] with what a zero point of x adds: -zero_point * the sum of weights [O, …]."""
     moved = -zero_point * w.reshape(len(w), -1).astype(np.int64).sum(1)
     return (moved + (0 if bias is None else bias)).astype(np.int32)
-

@@ -97,16 +97,18 @@ class Quantize(Scaled):
         rng = np.random.default_rng(0)
         for dtype in QUANTIZED:
             x = (300 * rng.standard_normal((2, 3, 5, 4))).astype("f")
-            yield Sample(cls(), (x, np.float32([0.75]), np.array([3], dtype)))
+            yield Sample(cls(), (x, np.array([0.75], "float32"), np.array([3], dtype)))
             channels = (rng.random((3, 1, 1)) + 0.5).astype("f")
             zeros = rng.integers(0, 9, (3, 1, 1)).astype(dtype)
             yield Sample(cls(), (x, channels, zeros))
         halves = np.arange(-6, 7, dtype="f") / 2
-        yield Sample(cls(), (halves, np.float32(1), np.int8(0)))
-        yield Sample(cls(low=-8, high=7), (halves * 7, np.float32(1), np.int8(0)))
-        yield Sample(cls(), (halves.astype(np.float16), np.float16(0.5), np.uint8(128)))
+        yield Sample(cls(), (halves, np.array(1, "float32"), np.array(0, "int8")))
+        yield Sample(cls(low=-8, high=7), (halves * 7, np.array(1, "float32"), np.array(0, "int8")))
+        yield Sample(
+            cls(), (halves.astype(np.float16), np.array(0.5, "float16"), np.array(128, "uint8"))
+        )
         large = np.array([np.inf, -np.inf, 3e38, -3e38], "f")
-        yield Sample(cls(), (large, np.float32(1e-5), np.int8(-1)))
+        yield Sample(cls(), (large, np.array(1e-5, "float32"), np.array(-1, "int8")))
 
 
 @elementwise("dequantize")
@@ -138,11 +140,11 @@ class Dequantize(Scaled):
         rng = np.random.default_rng(0)
         for dtype in (*QUANTIZED, "int32"):
             x = rng.integers(0, 127, (2, 3, 5, 4)).astype(dtype)
-            yield Sample(cls(), (x, np.float32([0.75]), np.array([3], dtype)))
+            yield Sample(cls(), (x, np.array([0.75], "float32"), np.array([3], dtype)))
             channels = (rng.random((3, 1, 1)) + 0.5).astype("f")
             zeros = rng.integers(0, 9, (3, 1, 1)).astype(dtype)
             yield Sample(cls(), (x, channels, zeros))
-        yield Sample(cls(), (x.astype("int8"), np.float16(0.5), np.int8(0)))
+        yield Sample(cls(), (x.astype("int8"), np.array(0.5, "float16"), np.array(0, "int8")))
 
 
 @elementwise("requantize")
@@ -175,12 +177,12 @@ class Requantize(Scaled):
         x = rng.integers(-(10**6), 10**6, (2, 3, 5, 4)).astype("int32")
         scale = (1e-4 * (rng.random((3, 1, 1)) + 0.5)).astype("f")
         for dtype in QUANTIZED:
-            yield Sample(cls(), (x, np.float32([1e-4]), np.array([3], dtype)))
+            yield Sample(cls(), (x, np.array([1e-4], "float32"), np.array([3], dtype)))
             yield Sample(cls(low=0, high=100), (x, scale, np.array([7], dtype)))
         halves = np.arange(-9, 10, dtype="int32")
-        yield Sample(cls(), (halves, np.float32(0.5), np.int8(0)))
+        yield Sample(cls(), (halves, np.array(0.5, "float32"), np.array(0, "int8")))
         extremes = np.array([-(2**31), 2**31 - 1, 0], "int32")
-        yield Sample(cls(), (extremes, np.float32(4), np.uint8(10)))
+        yield Sample(cls(), (extremes, np.array(4, "float32"), np.array(10, "uint8")))
 
 
 @elementwise("requantize_fixed")
@@ -240,7 +242,10 @@ class RequantizeFixed(Elementwise):
         one = np.int32([1 << 30])
         halves = np.arange(-9, 10, dtype="int32")
         for number in (-3, 0, 1, 2):
-            yield Sample(cls(low=-100, high=90), (halves, one, np.int32([number]), np.int8(0)))
+            yield Sample(
+                cls(low=-100, high=90),
+                (halves, one, np.array([number], "int32"), np.array(0, "int8")),
+            )
 
 
 def doubled_high(a: Any, b: Any) -> Any:

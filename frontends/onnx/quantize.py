@@ -15,8 +15,8 @@ from armlet.compiler.ir import Const, Value
 from .emitter import Emitter
 from .linear import gemm
 from .linear import matmul as float_matmul
-from .node import Unsupported
 from .nn import conv
+from .node import Unsupported
 from .registry import handles
 
 #: ONNX's number of a data type -> (dtype, smallest, largest); int4 lies in bytes

@@ -178,9 +178,7 @@ class _Tile:
         self.run, self.n, self.cb, self.row, self.start = run, n, cb, row, start
         self.count = count
         self.left = self.code.index(start * self.window.strides[1] - self.window.pads[1])
-        self.acc = self.code.registers(
-            count * run.width, self.window.lanes, dtype=rows.dtype
-        )
+        self.acc = self.code.registers(count * run.width, self.window.lanes, dtype=rows.dtype)
 
     def whole(self) -> None:
         """All of the kernel written out, by input row."""
