@@ -11,10 +11,10 @@ import pytest
 import armlet
 from armlet import api, emulator
 from armlet import emulated as emulated_model
-from armlet.model import TensorInfo
 from armlet.compiler.link.elf import MACHINES, Elf
 from armlet.emulated import EmulatedModel
 from armlet.errors import ArtifactError, ExecutionError, TargetError, VerificationError
+from armlet.model import TensorInfo
 from armlet.reference import reference_of
 from armlet.targets import FAMILIES, is_native, target
 
