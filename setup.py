@@ -26,6 +26,7 @@ setup(
         "armlet.runtime": [
             "LICENSE",
             "bindings/*/*",
+            "bridge/*.c",
             "bindings/java/io/armlet/*.java",
             "agent/*",
             "bionic/*.h",

@@ -249,7 +249,7 @@ def reach(
     key: bytes | None = None,
     *,
     where: str,
-    patience: float = 3.0,
+    patience: float = 5.0,
     complaint: Callable[[], str] = str,
 ) -> Channel:
     """A channel over what ``dial`` connects, tried for ``patience`` seconds, as agents may start.
@@ -270,7 +270,7 @@ def reach(
 
 
 def connect(
-    host: str, port: int, key: bytes | None = None, *, where: str = "", patience: float = 3.0
+    host: str, port: int, key: bytes | None = None, *, where: str = "", patience: float = 5.0
 ) -> Channel:
     """As ``reach``, over a network."""
     where = where or f"{host}:{port}"

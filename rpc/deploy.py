@@ -14,13 +14,15 @@ from armlet.targets import FAMILIES, Target
 from . import registry
 from .channel import write_key
 from .registry import Entry
-from .route import Adb, Shell, route_of
+from .route import Shell, route_of
 
 #: by what ``uname -m`` says
 _ARCHITECTURES = {
     "x86_64": "x86_64", "aarch64": "arm64", "armv8l": "armv7", "armv7l": "armv7",
     "riscv64": "riscv64",
 }  # fmt: skip
+#: boards are reached by adb, too, and phones by ssh
+_WHAT = "uname -m; if [ -e /system/bin/linker ]; then echo android; else echo linux; fi"
 _AGENT, _KEY = "armlet-agent", "key"
 
 
@@ -36,8 +38,7 @@ def shell_of(entry: Entry) -> Shell:
 
 def family_of(shell: Shell) -> Target:
     """What an agent for the device is compiled for."""
-    machine = shell.sh("uname -m").strip()
-    system = "android" if isinstance(shell, Adb) else "linux"
+    machine, system = shell.sh(_WHAT).split()
     name = f"{system}-{_ARCHITECTURES.get(machine, machine)}"
     if name not in FAMILIES:
         raise TargetError(f"there is no agent for {system} on {machine}", where=machine)

@@ -30,7 +30,7 @@ RETRIES = 3
 Progress = Callable[[int, int], None]
 
 
-def session_with(entry: Entry, *, wait: float = 0.0, patience: float = 3.0) -> Session:
+def session_with(entry: Entry, *, wait: float = 0.0, patience: float = 5.0) -> Session:
     """A new session with a device's agent."""
     key = read_key(Path(entry.key)) if entry.key else None
     route = route_of(entry)
@@ -46,7 +46,7 @@ def device(name: str | Entry, *, wait: float = 0.0) -> Device:
 class Device:
     """A device that an agent serves. Made by ``device``."""
 
-    def __init__(self, entry: Entry, *, wait: float = 0.0, patience: float = 3.0) -> None:
+    def __init__(self, entry: Entry, *, wait: float = 0.0, patience: float = 5.0) -> None:
         self.entry, self.name = entry, entry.name
         self._wait = wait
         self.session = session_with(entry, wait=wait, patience=patience)

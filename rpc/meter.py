@@ -1,7 +1,8 @@
 """Measures candidates on devices: the meter of ``armlet tune --device``.
 
 Each device has two lanes, which take turns: while the device measures the batch of one, the other's
-is built and uploaded. Each lane has a session of its own, connects again when that breaks, and goes
+is built and uploaded; one where TVM's tracker or server lets a device have one client at a time.
+Each lane has a session of its own, connects again when that breaks, and goes
 on with the batch where it was. Several devices share the batches.
 """
 
@@ -179,11 +180,14 @@ class DeviceMeter(Meter):
         self, target: Target, devices: Sequence[Entry], executor: Executor | None = None
     ) -> None:
         super().__init__(target, executor)
-        self.ahead = LANES * len(devices)
         self._waiting: queue.Queue[_Work | None] = queue.Queue()
         self._building = threading.Lock()
-        self._lanes = [Lane(entry, target) for entry in devices for _ in range(LANES)]
-        self._serving = len(self._lanes)
+        self._lanes = [
+            Lane(entry, target)
+            for entry in devices
+            for _ in range(1 if entry.kind in ("tracker", "tvm") else LANES)
+        ]
+        self.ahead = self._serving = len(self._lanes)
         self._threads = [
             threading.Thread(target=self._serve, args=(lane,), daemon=True, name=lane.entry.name)
             for lane in self._lanes

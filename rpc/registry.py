@@ -25,7 +25,7 @@ KINDS = {
     "ssh": "[USER@]HOST",
     "tcp": "HOST:PORT",
     "tracker": "HOST:PORT/KEY",
-    "tvm": "HOST:PORT",
+    "tvm": "HOST:PORT[/KEY]",
 }
 #: where agents listen unless they are told otherwise
 PORT = 9090
@@ -80,8 +80,10 @@ def entry_of(name: str, fields: Mapping[str, Any]) -> Entry:
     # these go to other programs as arguments
     if not place or place.startswith("-") or not place.isprintable():
         raise refuse(f"{place!r} is no {KINDS[kind]}")
-    if kind in ("tcp", "tvm"):
+    if kind == "tcp":
         address(place)
+    if kind == "tvm":
+        address(place.partition("/")[0])
     if kind == "tracker":
         address(place.partition("/")[0])
         if not place.partition("/")[2]:

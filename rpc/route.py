@@ -135,7 +135,12 @@ class Ssh(Shell):
 
 
 def route_of(entry: Entry) -> Route:
-    """Of a device that is reached by adb, ssh or TCP."""
+    from . import tvm_routes
+
+    if entry.kind == "tracker":
+        return tvm_routes.Tracked(entry.place)
+    if entry.kind == "tvm":
+        return tvm_routes.Stock(entry.place)
     if entry.kind == "adb":
         return Adb(entry.place, entry.port)
     if entry.kind == "ssh":

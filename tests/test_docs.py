@@ -15,6 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from armlet.compiler.link.agent import agent_program
+from armlet.targets import target
+
+from .rpc.programs import installed
+
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -29,8 +34,19 @@ def commands(text: str) -> list[str]:
     return [line for line in lines if not line.startswith("pip install")]
 
 
+@pytest.fixture
+def devices(tmp_path, monkeypatch):
+    """What pages know of phones and boards: none yet, and folders that play them."""
+    agent_program(target())  # so that one starts at once
+    monkeypatch.setenv("ARMLET_DEVICES", str(tmp_path / "devices.toml"))
+    with installed(tmp_path / "bin", tmp_path / "root") as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        yield
+
+
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)])
-def test_a_pages_examples_run(page, small_cnn, tmp_path, monkeypatch):
+def test_a_pages_examples_run(page, small_cnn, tmp_path, monkeypatch, devices):
     work = tmp_path / "work"
     work.mkdir()
     small_cnn.rename(work / "model.onnx")

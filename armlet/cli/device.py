@@ -85,7 +85,10 @@ def add(
     tracker: Annotated[
         str, typer.Option(metavar="HOST:PORT/KEY", help="Any free device of a TVM tracker.")
     ] = "",
-    tvm: Annotated[str, typer.Option(metavar="HOST:PORT", help="A stock TVM RPC server.")] = "",
+    tvm: Annotated[
+        str,
+        typer.Option(metavar="HOST:PORT[/KEY]", help="A stock TVM RPC server, or a tracker's."),
+    ] = "",
     port: Annotated[
         int, typer.Option(metavar="N", help="The agent's port there, for adb and ssh.", min=1)
     ] = 9090,

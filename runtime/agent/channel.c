@@ -169,6 +169,11 @@ const uint8_t *channel_receive(channel *c, int timeout_ms, size_t *size) {
     return NULL;
 }
 
+bool channel_waiting(const channel *c) {
+    struct pollfd look = {.fd = c->socket, .events = POLLIN};
+    return poll(&look, 1, 0) > 0;
+}
+
 uint8_t *channel_space(channel *c) { return c->out + LENGTH_BYTES; }
 
 bool channel_send(channel *c, size_t size) {

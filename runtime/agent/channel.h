@@ -26,6 +26,9 @@ void channel_close(channel *c);
  * `timeout_ms` (-1: never) or a frame that does not verify, which break the channel. */
 const uint8_t *channel_receive(channel *c, int timeout_ms, size_t *size);
 
+/* Whether more has come already. */
+bool channel_waiting(const channel *c);
+
 /* Sends a message that the caller has written to `channel_space`. */
 uint8_t *channel_space(channel *c);
 bool channel_send(channel *c, size_t size);

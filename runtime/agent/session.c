@@ -87,6 +87,7 @@ int device_lock(const settings *settings, const char *owner, uint32_t wait_ms,
 
 bool session_hold(session *s) {
     char holder[OWNER_BYTES];
+    store_rest();
     if (s->lock < 0) s->lock = device_lock(s->settings, s->owner, s->wait_ms, holder);
     return s->lock >= 0 || (done_failed(s, BUSY, "the device is held by %s", holder), false);
 }
@@ -179,4 +180,5 @@ void session_run(session *s) {
     do
         message = channel_receive(&s->channel, (int)s->settings->idle_ms, &size);
     while (message && serve(s, message, size));
+    store_rest();
 }

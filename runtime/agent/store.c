@@ -13,19 +13,19 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "crypto.h"
+#include "upload.h"
 #include "outcomes.h"
 
-enum { NAME_BYTES = 2 * HASH_BYTES + 1, PIECE_BYTES = 1 << 16, LOOK_AGAIN_MS = 10 };
+enum { NAME_BYTES = 2 * HASH_BYTES + 1, LOOK_AGAIN_MS = 10 };
+/* Longer than a silent session lasts that uploads the same. */
+enum { GRACE_MS = 5000 };
 
-/* The blob that this session uploads: its `.part`, locked, and the hash of what it holds. A request for
- * another one gives it up, and the next for it reads again what is there. */
+/* The blob that this session uploads, whose `.part` is locked. A request for another one gives it up, and
+ * the next for it reads again what is there. */
 static struct {
-    int file; /* -1: none */
+    upload part;
     uint8_t hash[HASH_BYTES];
-    uint64_t size;
-    crypto_hash sum;
-} upload = {.file = -1};
+} current = {.part.file = -1};
 
 static void name_of(const uint8_t hash[HASH_BYTES], char name[NAME_BYTES]) {
     for (int i = 0; i < HASH_BYTES; i++) snprintf(name + 2 * i, 3, "%02x", hash[i]);
@@ -76,9 +76,9 @@ bool store_have(session *s, reader *r) {
     return done_send(s, &w);
 }
 
-static void give_up(void) {
-    if (upload.file >= 0) close(upload.file);
-    upload.file = -1;
+void store_rest(void) {
+    if (current.part.file >= 0) upload_settle(&current.part);
+    upload_end(&current.part);
 }
 
 /* The least recently used file but the upload; its size. */
@@ -109,33 +109,20 @@ static void make_room(const session *s, uint64_t more) {
     char folder[STORE_PATH], spared[NAME_BYTES], path[STORE_PATH];
     uint64_t total;
     snprintf(folder, sizeof folder, "%s/blobs", s->settings->folder);
-    name_of(upload.hash, spared);
+    name_of(current.hash, spared);
     for (;;) {
         oldest(folder, spared, path, &total);
         if (total + more <= s->settings->store_bytes || !path[0] || unlink(path) != 0) return;
     }
 }
 
-/* Reads what is there of the blob into its hash. */
-static bool catch_up(void) {
-    uint8_t piece[PIECE_BYTES];
-    crypto_hash_begin(&upload.sum);
-    upload.size = 0;
-    for (;;) {
-        ssize_t got = pread(upload.file, piece, sizeof piece, (off_t)upload.size);
-        if (got <= 0) return got == 0;
-        crypto_hash_add(&upload.sum, piece, (size_t)got);
-        upload.size += (uint64_t)got;
-    }
-}
-
 /* Opens and locks the part of a blob; another session may be uploading it, or may just have finished. */
 static bool take_up(session *s, const uint8_t hash[HASH_BYTES], uint64_t total) {
     char path[STORE_PATH];
-    if (upload.file >= 0 && memcmp(upload.hash, hash, HASH_BYTES) == 0) return true;
-    give_up();
+    if (current.part.file >= 0 && memcmp(current.hash, hash, HASH_BYTES) == 0) return true;
+    store_rest();
     path_of(s, hash, ".part", path);
-    for (int64_t deadline = deadline_after(s->settings->idle_ms);;) {
+    for (int64_t deadline = deadline_after(s->settings->idle_ms + GRACE_MS);;) {
         struct stat opened, named;
         int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         if (file < 0) return false;
@@ -143,35 +130,15 @@ static bool take_up(session *s, const uint8_t hash[HASH_BYTES], uint64_t total) 
         /* the name may have gone to another file since it was opened */
         if (locked && fstat(file, &opened) == 0 && stat(path, &named) == 0 &&
             opened.st_ino == named.st_ino) {
-            upload.file = file;
-            memcpy(upload.hash, hash, HASH_BYTES);
-            bool read = catch_up();
-            if (read && upload.size < total) make_room(s, total - upload.size);
-            return read;
+            memcpy(current.hash, hash, HASH_BYTES);
+            if (!upload_begin(&current.part, s, file)) return false;
+            if (current.part.size < total) make_room(s, total - current.part.size);
+            return true;
         }
         close(file);
         if (!locked && ms_until(deadline) == 0) return errno = EBUSY, false;
         if (!locked) usleep(LOOK_AGAIN_MS * 1000);
     }
-}
-
-/* All that is there, or nothing more than before. */
-static bool append(const uint8_t *from, size_t size) {
-    uint64_t before = upload.size;
-    for (size_t done = 0; done < size;) {
-        ssize_t put = pwrite(upload.file, from + done, size - done, (off_t)(before + done));
-        if (put < 0 && errno == EINTR) continue;
-        if (put <= 0) {
-            int why = put ? errno : ENOSPC;
-            if (ftruncate(upload.file, (off_t)before) != 0) give_up();
-            errno = why;
-            return false;
-        }
-        done += (size_t)put;
-    }
-    crypto_hash_add(&upload.sum, from, size);
-    upload.size += size;
-    return true;
 }
 
 static bool present(session *s, uint64_t bytes) {
@@ -180,32 +147,41 @@ static bool present(session *s, uint64_t bytes) {
     return done_send(s, &w);
 }
 
-/* The part becomes the blob if it is what it is called. */
-static bool finish_upload(session *s) {
-    char part[STORE_PATH], path[STORE_PATH];
-    uint8_t found[HASH_BYTES];
-    path_of(s, upload.hash, ".part", part);
-    path_of(s, upload.hash, "", path);
-    crypto_hash_end(&upload.sum, found);
-    bool right = memcmp(found, upload.hash, HASH_BYTES) == 0;
-    bool kept = right ? fchmod(upload.file, 0400) == 0 && rename(part, path) == 0 : unlink(part) == 0;
+static bool cannot_write(session *s) {
     int why = errno;
-    give_up();
-    if (!right) return done_failed(s, REFUSED, "what was uploaded is not what its hash says");
-    if (!kept) return done_failed(s, FAILED, "a file cannot be kept: %s", strerror(why));
-    return present(s, upload.size);
+    upload_end(&current.part);
+    return done_failed(s, FAILED, "a file cannot be written on the device: %s", strerror(why));
 }
 
+/* The part becomes the blob if it is what it is called. */
+static bool finish_upload(session *s, uint64_t total) {
+    char part[STORE_PATH], path[STORE_PATH];
+    uint8_t found[HASH_BYTES];
+    path_of(s, current.hash, ".part", part);
+    path_of(s, current.hash, "", path);
+    if (!upload_hash(&current.part, found)) return cannot_write(s);
+    bool right = memcmp(found, current.hash, HASH_BYTES) == 0;
+    bool kept = right && fchmod(current.part.file, 0400) == 0 && rename(part, path) == 0;
+    if (right && !kept) return cannot_write(s);
+    if (!right) unlink(part);
+    upload_end(&current.part);
+    if (right) return present(s, total);
+    return done_failed(s, REFUSED, "what was uploaded is not what its hash says");
+}
+
+/* Where more is on its way already, the answer does not wait until this is written: if that fails, a later
+ * one tells. */
 static bool put_checked(session *s, uint64_t total, uint64_t offset, const uint8_t *from,
                         uint32_t size) {
-    if (offset > upload.size)
+    upload *u = &current.part;
+    if (offset > u->size)
         return done_failed(s, REFUSED, "%llu bytes are there, but more come from %llu on",
-                           (unsigned long long)upload.size, (unsigned long long)offset);
-    uint64_t known = upload.size - offset; /* of what is sent */
-    if (known < size && !append(from + known, (size_t)(size - known)))
-        return done_failed(s, FAILED, "a file cannot be written on the device: %s", strerror(errno));
-    if (upload.size >= total) return finish_upload(s);
-    return present(s, upload.size);
+                           (unsigned long long)u->size, (unsigned long long)offset);
+    uint64_t known = u->size - offset; /* of what is sent */
+    if (known < size && !upload_add(u, from + known, (size_t)(size - known))) return cannot_write(s);
+    if (u->size >= total) return finish_upload(s, u->size);
+    if (!channel_waiting(&s->channel) && !upload_settle(u)) return cannot_write(s);
+    return present(s, u->size);
 }
 
 bool store_put(session *s, reader *r) {
@@ -225,7 +201,7 @@ bool store_put(session *s, reader *r) {
                    : done_failed(s, FAILED, "a file cannot be written on the device: %s",
                                  strerror(errno));
     if (!store_path(s, hash, path)) return put_checked(s, total, offset, from, size);
-    give_up();
+    store_rest();
     return present(s, total);
 }
 
@@ -233,7 +209,7 @@ bool store_remove(session *s, reader *r) {
     char path[STORE_PATH];
     const uint8_t *hash = read_raw(r, HASH_BYTES);
     if (!complete(r)) return done_failed(s, REFUSED, "remove is malformed: it has a hash");
-    give_up();
+    store_rest();
     path_of(s, hash, ".part", path);
     bool part = unlink(path) == 0, outcomes = outcomes_remove(s, hash);
     path_of(s, hash, "", path);

@@ -12,6 +12,10 @@ bool store_have(session *s, reader *r);
 bool store_put(session *s, reader *r);
 bool store_remove(session *s, reader *r);
 
+/* Writes what has come of an upload, and lets go of it; the next `put` takes it up again. Who is about to fork
+ * a process must not leave it the lock. */
+void store_rest(void);
+
 /* Where a whole blob lies, which is marked as used now; false if it is not there. */
 bool store_path(const session *s, const uint8_t hash[HASH_BYTES], char path[STORE_PATH]);
 /* Maps a whole blob for reading; NULL if it is not there or not of `size` bytes. */

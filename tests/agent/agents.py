@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -10,13 +11,13 @@ import socket
 import struct
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import pytest
 
-from armlet.compiler.link import agent, runtime
+from armlet.compiler.link import agent, runtime, toolchain
 from armlet.rpc.channel import Channel
 from armlet.rpc.session import Session
 
@@ -51,6 +52,13 @@ def sanitized() -> Path:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
+    # workers of one run wait for the first of them
+    with (toolchain.cache_dir("agent-sanitized") / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _made_once(make)
+
+
+def _made_once(make: Callable[[Path], None]) -> Path:
     headers = [*runtime.SOURCES.glob("*.h"), *agent.SOURCES.glob("*.h"), runtime.HEADER]
     watched = [*sources(), *sorted(headers), agent.SOURCES / "crypto.zig"]
     return runtime.compiled_once("agent-sanitized", FLAGS, watched, make) / agent.NAME

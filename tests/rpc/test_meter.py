@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
 import time
@@ -14,12 +15,14 @@ from armlet.errors import DeviceConnectionError, DeviceRefusedError, NotOnDevice
 from armlet.rpc.batch import Batch, Outcome
 from armlet.rpc.device import session_with
 from armlet.rpc.meter import DeviceMeter
+from armlet.rpc.registry import Entry
 from armlet.rpc.session import MEASURE, STATUS
 from armlet.targets import target
 from tests.compiler.tune.fake import convolution
 from tests.compiler.tune.test_measure import BODIES, HOST, RIGHT, ByHand, point, workload
 
 from .local import Agent, Network, entry
+from .test_tvm_tracker import Tracker
 
 ARM = emulator.find(target("linux-arm64"))
 #: seconds of a call of the simulated kernel, and its turns, which a check and a warm-up precede
@@ -217,6 +220,28 @@ def test_what_a_device_leaves_undone_another_does(tmp_path, steady, monkeypatch,
         assert all(r.seconds for each in going for r, _ in each.result())
     assert len(keep.kept) == 96
     assert "a is left out from now on" in caplog.text
+
+
+def test_a_trackers_agents_tune_together_and_it_may_be_restarted(tmp_path, steady):
+    with contextlib.ExitStack() as stack:
+        tracker = Tracker()
+        stack.callback(tracker.stop)
+        place = f"127.0.0.1:{tracker.port}/board"
+        agents = [stack.enter_context(Agent(tmp_path / n, "--tracker", place)) for n in ("a", "b")]
+        pool = Entry("pool", "tracker", place)
+
+        def break_it():
+            tracker.stop()
+            for session in [lane._session for lane in meter._lanes]:
+                session.close()
+            tracker.start()
+
+        keep = Interrupted(8, break_it)
+        with meter_of([pool, pool], Simulated()) as meter:
+            going = [meter.start(points(16, races=4), keep) for _ in range(4)]
+            assert all(r.seconds for each in going for r, _ in each.result())
+        assert len(keep.kept) == 64
+        assert all(any((a.folder / "blobs").iterdir()) for a in agents), "both have measured"
 
 
 def test_a_device_that_is_gone_for_good_is_told(agent, steady, monkeypatch):
