@@ -238,7 +238,8 @@ class TensorGraph:
             if key not in bound:
                 tensor, *indices = node.args
                 value = self.inline(tensor, [mutator.mutate(i) for i in indices], owner)
-                if key is None or loads[key] < 2 or not self._may_bind:
+                known = isinstance(value, (tirx.IntImm, tirx.FloatImm))
+                if key is None or loads[key] < 2 or not self._may_bind or known:
                     return value
                 bound[key] = self.code.bind(value)
             return bound[key]

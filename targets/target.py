@@ -97,9 +97,10 @@ class Target:
         return ""
 
     @property
-    def signed_bytes(self) -> bool:
-        """Whether products want signed bytes as the left operand, rather than unsigned ones."""
-        return self.byte_products in ("sdot", "")
+    def byte_dtype(self) -> str:
+        """The bytes that products want as their left operand, or "" where it does not matter."""
+        wanted = {"sdot": "int8", "vpdpbusd": "uint8", "pmaddwd": "uint8"}
+        return wanted.get(self.byte_products, "")
 
     def computing(self, dtype: str) -> Target:
         """The target as kernels of a dtype see it: float16 has twice the lanes, if there is any."""

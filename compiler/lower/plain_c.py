@@ -24,6 +24,7 @@ import tvm_ffi
 from tvm import s_tir, tirx
 
 from armlet.compiler.ops import vector_math
+from armlet.compiler.ops.quantize import MAGIC, MAGIC_BITS
 from armlet.schedules.emit import OUTLINED, ROLLED
 
 #: more steps than LLVM unrolls
@@ -56,7 +57,7 @@ def _passes(extremes: bool) -> Any:
 
 
 def _extremes() -> Any:
-    """The pass that makes one instruction of ``max`` and ``min`` of floats, where there is one.
+    """The pass that makes one instruction of what Arm has one for: ``max`` and ``min``, rounding.
 
     TVM's are a comparison and a choice, which Arm does in two; LLVM's hold NaN as NumPy does.
     """
@@ -70,12 +71,34 @@ def _extremes() -> Any:
 
         return replace
 
+    def rounded(node: Any, mutator: Any) -> Any:
+        """The sum that rounds (``compiler/ops/quantize.py``), by FCVTNS, which saturates."""
+        dtype = str(node.expr_ty())
+        if node.op.name == "tirx.reinterpret" and dtype.startswith("int32"):
+            held = _rounded_by_magic(node.args[0])
+            if held is not None:
+                value = mutator.mutate(held)
+                whole = tirx.call_llvm_pure_intrin(dtype, "llvm.aarch64.neon.fcvtns", value)
+                # what is taken off again
+                return whole + tirx.const(MAGIC_BITS, "int32")
+        return mutator.default_mutate(node)
+
     pairs = ((tirx.Max, replaced("llvm.maximum")), (tirx.Min, replaced("llvm.minimum")))
 
     def transform(func: Any, _module: Any, _context: Any) -> Any:
-        return func.with_body(tvm_ffi.structural_map(func.body, pairs))
+        body = tvm_ffi.structural_mutate(func.body, [(tvm.ir.Call, rounded)])
+        return func.with_body(tvm_ffi.structural_map(body, pairs))
 
     return tirx.transform.prim_func_pass(transform, opt_level=0, name="armlet.Extremes")
+
+
+def _rounded_by_magic(total: Any) -> Any:
+    """The number that a sum with ``MAGIC`` rounds, without its bounds; None of other sums."""
+    if not isinstance(total, tirx.Add):
+        return None
+    magic = total.b.value if isinstance(total.b, tirx.Broadcast) else total.b
+    known = isinstance(magic, tirx.FloatImm) and magic.value == MAGIC
+    return total.a.a.a if known and isinstance(total.a, tirx.Max) else None
 
 
 class _Edit:

@@ -40,14 +40,47 @@ class Scaled(Elementwise):
         return x, scale, zero
 
 
+#: a float32 of 1.5 * 2^23, whose last bit is worth 1, and its bits as an integer
+MAGIC, MAGIC_BITS = 12582912.0, 0x4B400000
+#: numbers beyond this saturate any integer that is stored, and the sum with ``MAGIC`` is exact
+BEYOND = float(1 << 21)
+
+
+def nearest(value: Any) -> Any:
+    """A float32 rounded to int32, halves to even; saturated at ``BEYOND``.
+
+    Adding ``MAGIC`` does that in an instruction of any processor (Arm gets its own one in
+    ``compiler/lower/plain_c.py``); libm's functions are no vectors.
+    """
+    bound = constant(BEYOND, "float32")
+    held = tirx.max(tirx.min(value, bound), constant(-BEYOND, "float32"))
+    bits = tirx.reinterpret("int32", held + constant(MAGIC, "float32"))
+    return bits - constant(MAGIC_BITS, "int32")
+
+
 def _saturated(value: Any, zero: Any, low: float, high: float) -> Any:
-    """A rounded float and a zero point as an integer of the zero point's dtype."""
+    """A float, rounded, and a zero point as an integer of the zero point's dtype.
+
+    Bytes saturate twice, on the way through int16, as instructions that narrow do.
+    """
     dtype = dtype_of(zero)
     least, most = limits(dtype, low, high)
-    # all of these integers are exact in float32
-    moved = value if _is_zero(zero) else value + convert(zero, "float32")
-    held = tirx.max(tirx.min(moved, constant(most, "float32")), constant(least, "float32"))
-    return convert(convert(held, "int32"), dtype)
+    whole = nearest(value)
+    if dtype in ("int8", "uint8"):
+        whole = convert(_clamped(whole, *limits("int16")), "int16")
+    kind = dtype_of(whole)
+    moved = convert(zero, kind)
+    # bounds less the zero point, as the sum with it might overflow
+    bounds = (constant(v, kind) - moved for v in (least, most))
+    return convert(_clamped(whole, *bounds) + moved, dtype)
+
+
+def _clamped(value: Any, least: Any, most: Any) -> Any:
+    return tirx.max(tirx.min(value, _bound(most, value)), _bound(least, value))
+
+
+def _bound(bound: Any, like: Any) -> Any:
+    return constant(bound, dtype_of(like)) if isinstance(bound, int) else bound
 
 
 def _is_zero(expr: Any) -> bool:
@@ -86,7 +119,7 @@ class Quantize(Scaled):
     def element(self, x: Any, scale: Any, zero: Any) -> Any:
         x, scale = convert(x, "float32"), convert(scale, "float32")
         one = isinstance(scale, tirx.FloatImm) and scale.value == 1
-        return _saturated(tirx.nearbyint(x if one else x / scale), zero, self.low, self.high)
+        return _saturated(x if one else x / scale, zero, self.low, self.high)
 
     def evaluate(self, x: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
         quotient = x.astype(np.float32) / scale.astype(np.float32)
@@ -166,7 +199,7 @@ class Requantize(Scaled):
 
     def element(self, x: Any, scale: Any, zero: Any) -> Any:
         product = convert(x, "float32") * scale
-        return _saturated(tirx.nearbyint(product), zero, self.low, self.high)
+        return _saturated(product, zero, self.low, self.high)
 
     def evaluate(self, x: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
         return _stored(np.rint(x.astype(np.float32) * scale), zero, self.low, self.high)

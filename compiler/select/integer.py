@@ -18,7 +18,14 @@ from armlet.compiler.ops.blocked import (
     pack_depthwise_weight,
 )
 from armlet.compiler.ops.nn import Conv2d
-from armlet.compiler.ops.quads import QUAD, Conv2dQuads, correction, pack_quads
+from armlet.compiler.ops.quads import (
+    QUAD,
+    Conv2dQuads,
+    DepthwiseConv2dQuads,
+    correction,
+    pack_depthwise_quads,
+    pack_quads,
+)
 from armlet.targets import Target
 
 from .form import Constant, Form
@@ -42,8 +49,32 @@ def integer_conv2d(call: Call, target: Target) -> list[Form]:
     if not isinstance(w, Const) or not isinstance(bias, (Const, type(None))):
         return []
     if op.group == channels_of(x.type) == w.data.shape[0] > 1:
+        if _in_quads(op, x.type, w, target):
+            return _depthwise_quads(op, w, bias, target)
         return _depthwise(op, w, bias, target)
     return _direct(op, x.type, w, bias, target)
+
+
+def _in_quads(op: Conv2d, x: TensorType, w: Const, target: Target) -> bool:
+    """Whether instructions that add four products do a depthwise convolution's columns.
+
+    They read four neighbours of the input, of which one row holds that many.
+    """
+    lanes, width = block_of(op.group, target.lanes), w.data.shape[3]
+    near = op.dilations == (1, 1) and width <= QUAD <= int(x.shape[3])  # type: ignore[call-overload]
+    order = order_for(target, lanes, x.dtype, w.type.dtype)
+    return near and order == "quads" and target.byte_products == "sdot"
+
+
+def _depthwise_quads(op: Conv2d, w: Const, bias: Const | None, target: Target) -> list[Form]:
+    channels, (kh, kw), block = op.group, w.data.shape[2:], block_of(op.group, target.lanes)
+    type = w.type.with_shape((blocks(channels, block), kh, blocks(kw, QUAD), block, QUAD))
+    packed = Constant(f"{w.name}@packed", type, lambda: pack_depthwise_quads(w.data, block))
+    record = DepthwiseConv2dQuads(
+        op.strides, op.pads, op.dilations, channels=channels, width=kw, pad_value=op.zero_point
+    )
+    moved = correction(w.data, op.zero_point, None if bias is None else bias.data)
+    return [Form(record, (block,), block, (packed, _bias(bias or w, moved, block)))]
 
 
 def _depthwise(op: Conv2d, w: Const, bias: Const | None, target: Target) -> list[Form]:

@@ -13,6 +13,7 @@ from .arrange import Arrange
 from .attention import AttentionTemplate
 from .conv2d_chain import Conv2dChain
 from .conv2d_depthwise import Conv2dDepthwise
+from .conv2d_depthwise_quads import Conv2dDepthwiseQuads
 from .conv2d_direct import Conv2dDirect
 from .conv2d_dot import Conv2dDot
 from .conv2d_plain import Conv2dPlain
@@ -32,6 +33,7 @@ TEMPLATES: tuple[Template, ...] = (
     Conv2dQuads(),
     Conv2dWinograd(),
     Conv2dDepthwise(),
+    Conv2dDepthwiseQuads(),
     Conv2dPlain(),
     MatMul(),
     AttentionTemplate(),

@@ -31,7 +31,10 @@ def splat(value: int, lanes: int, dtype: str) -> Any:
 
 
 class Products:
-    """One way of adding up products. ``signed`` says what the pixels' bytes are."""
+    """One way of adding up products of pixels' bytes of ``dtype``."""
+
+    #: pixels whose quads ``quads`` loads at once, where they lie beside each other
+    together = 1
 
     def __init__(self, code: Code, lanes: int, dtype: str) -> None:
         self.code, self.lanes, self.dtype = code, lanes, dtype
@@ -41,6 +44,10 @@ class Products:
 
     def quad(self, four: Any) -> Vectors:
         """``four`` are the bytes of four channels of a pixel, as an int32."""
+        raise NotImplementedError
+
+    def quads(self, array: Array, place: Any) -> list[Vectors]:
+        """As ``quad``, of ``together`` pixels."""
         raise NotImplementedError
 
     def add(self, acc: Any, pixel: Vectors, weights: Vectors) -> Any:
@@ -56,6 +63,21 @@ class Products:
 
 class Sdot(Products):
     """Armv8.2's SDOT. LLVM takes the splat by lane only if it is the last operand."""
+
+    together = 4
+
+    def quads(self, array: Array, place: Any) -> list[Vectors]:
+        bytes_ = self.named(load(array, place, QUAD * self.lanes, self.dtype))
+        words = self.named(tirx.reinterpret(f"int32x{self.lanes}", bytes_))
+        return [
+            [
+                tirx.reinterpret(
+                    f"int8x{QUAD * self.lanes}",
+                    tirx.Shuffle([words], [tirx.const(i, "int32")] * self.lanes),
+                )
+            ]
+            for i in range(self.together)
+        ]
 
     def weights(self, array: Array, place: Any) -> Vectors:
         return [self.named(load(array, place, QUAD * self.lanes, "int8"))]
@@ -74,6 +96,8 @@ class Sdot(Products):
 
 class Vpdpbusd(Sdot):
     """AVX-512 VNNI and AVX-VNNI: unsigned bytes of pixels by signed ones of weights."""
+
+    together = 1
 
     def quad(self, four: Any) -> Vectors:
         bytes_ = f"uint8x{QUAD * self.lanes}"

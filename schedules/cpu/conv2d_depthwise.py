@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from armlet.compiler.ir import Call
 from armlet.compiler.ir.group import Group
@@ -41,6 +41,11 @@ class Conv2dDepthwise(Template):
     name = "conv2d_depthwise"
     version = 2
 
+    @property
+    def rows(self) -> type[DepthwiseRows]:
+        """What writes rows."""
+        return DepthwiseRows
+
     def applies(self, group: Group, target: Target) -> bool:
         call = group.anchor
         if call is None or call.op.name != "depthwise_conv2d_blocked":
@@ -66,7 +71,7 @@ class Conv2dDepthwise(Template):
         call = graph.group.anchor
         assert call is not None
         w, code = window_of(call), graph.code
-        writer = DepthwiseRows(graph, target, call, config)
+        writer = self.rows(graph, target, call, config)
         # a core that issues in order waits wherever a stream begins
         bands = 1 if target.in_order else bands_of(w.out_height, config["rows"], BAND)
         with code.parallel(w.n * bands * w.planes) as p:
@@ -111,6 +116,9 @@ def row_cycles(w: Window, config: Config, target: Target) -> float:
 class DepthwiseRows:
     """Writes rows of one block of channels of a depthwise convolution, and what follows it."""
 
+    #: what writes a register tile
+    tile: ClassVar[type[DepthwiseTile]]
+
     def __init__(self, graph: TensorGraph, target: Target, call: Call, config: Config) -> None:
         self.graph, self.code, self.target, self.call = graph, graph.code, target, call
         self.window, self.rows = window_of(call), config["rows"]
@@ -147,7 +155,7 @@ class DepthwiseRows:
         with self.code.loop(tiles, "rows") as i:
             row = index(start + i * self.rows)
             for run, left in self._tiles():
-                _Tile(self, run, n, cb, row, left, self.rows).whole()
+                self.tile(self, run, n, cb, row, left, self.rows).whole()
         rest = index(start + tiles * self.rows)
         self._singly(n, cb, rest, end - rest)
 
@@ -155,7 +163,7 @@ class DepthwiseRows:
         with self.code.loop(self.code.simple(count), "row") as r:
             row = self.code.index(first + r)
             for run, left in self._tiles():
-                tile = _Tile(self, run, n, cb, row, left, 1)
+                tile = self.tile(self, run, n, cb, row, left, 1)
                 if x := self.graph.arrays.get(self.x):
                     where = (n, cb, row, tile.left)
                     fetch_below(self.code, self.target, x, self.window, where, run.width)
@@ -168,7 +176,7 @@ class DepthwiseRows:
                 yield run, self.code.index(run.start + t * run.width)
 
 
-class _Tile:
+class DepthwiseTile:
     """Writes one register tile: bias, multiply-adds, epilogue."""
 
     def __init__(
@@ -197,10 +205,15 @@ class _Tile:
         w = self.window
         self._begin()
         first, size = inside_rows(w, self.row)
+        self._rows_outside(first, size)
         with self.code.loop(size, "r", start=first) as r:
             h = self.code.index(self.row * w.strides[0] + r * w.dilations[0] - w.pads[0])
             self._input_row(h, [(0, r)])
         self._end()
+
+    def _rows_outside(self, first: Any, size: Any) -> None:
+        """What the rows of the kernel before ``first`` and from ``first + size`` on add: nothing,
+        as x stands for its distance from the zero point."""
 
     def _input_row(self, h: Any, taps: list[tuple[int, Any]]) -> None:
         """What a row of the input adds, by column, so that each vector is loaded once."""
@@ -248,3 +261,6 @@ class _Tile:
             return whole
 
         return element
+
+
+DepthwiseRows.tile = DepthwiseTile

@@ -184,8 +184,30 @@ class _Tile(TileWriter):
         with self.code.loop(kw, "s", rolled=True) as k:
             for q in range(self.shape.ki):
                 weights = self._weights(cb, r, k, q)
-                for j in range(self.run.width):
-                    self._multiply(j, self.products.quad(self._bytes(j, cb, r, k, q)), weights)
+                for j, pixel in self._pixels(cb, r, k, q):
+                    self._multiply(j, pixel, weights)
+
+    def _pixels(self, cb: Any, r: Any, k: Any, q: int) -> Iterator[tuple[int, Vectors]]:
+        """Each pixel of the tile; neighbours that lie in one vector are loaded together."""
+        width, together = self.run.width, self.products.together
+        j = 0
+        while j < width:
+            inside = self.run.pixels.isdisjoint(range(j, j + together))
+            if self._adjacent and together > 1 and j + together <= width and inside:
+                place = self.x.at(self._place(j, cb, r, k, q))
+                for i, pixel in enumerate(self.products.quads(self.x, place)):
+                    yield j + i, pixel
+                j += together
+            else:
+                yield j, self.products.quad(self._bytes(j, cb, r, k, q))
+                j += 1
+
+    @property
+    def _adjacent(self) -> bool:
+        """Whether quads of neighbouring pixels lie beside each other."""
+        s = self.shape
+        near = s.block == QUAD and s.strides[1] == 1
+        return near and (not self.images or s.chunks == 1)
 
     def _outside(self, cb: Any, r: Any, kw: int) -> None:
         pixel = self.products.constant(self.writer.anchor.op.pad_value)  # type: ignore[attr-defined]
@@ -210,21 +232,29 @@ class _Tile(TileWriter):
             total = self.products.add(held, pixel, weights[o])
             self.code.emit(tirx.BufferStore(self.acc.buffer, total, place))
 
+    def _place(self, j: int, cb: Any, r: Any, k: Any, q: int) -> list[Any]:
+        """Where the first channel of pixel j under a tap lies, if it does."""
+        s, block = self.shape, self.g * self.shape.chunks + cb
+        if s.flat:
+            return [*self._pixel(j, block), QUAD * q]
+        h = self.row * s.strides[0] + r * s.dilations[0] - s.pads[0]
+        return [self.n, block, h, self._column(j, k), QUAD * q]
+
+    def _column(self, j: int, k: Any) -> Any:
+        s = self.shape
+        return (self.start + j) * s.strides[1] + k * s.dilations[1] - s.pads[1]
+
     def _bytes(self, j: int, cb: Any, r: Any, k: Any, q: int) -> Any:
         """Four channels of pixel j under a tap, as an int32."""
-        s = self.shape
-        block = self.g * s.chunks + cb
-        if s.flat:
-            return self._word([*self._pixel(j, block), QUAD * q])
-        h = self.row * s.strides[0] + r * s.dilations[0] - s.pads[0]
-        w = (self.start + j) * s.strides[1] + k * s.dilations[1] - s.pads[1]
+        s, place = self.shape, self._place(j, cb, r, k, q)
         if j not in self.run.pixels:
-            return self._word([self.n, block, h, w, QUAD * q])
-        held = tirx.max(0, tirx.min(w, s.width - 1))
-        value = self._word([self.n, block, h, held, QUAD * q])
+            return self._word(place)
+        w = self._column(j, k)
+        place[3] = tirx.max(0, tirx.min(w, s.width - 1))
         pad = (self.writer.anchor.op.pad_value & 0xFF) * 0x01010101  # type: ignore[attr-defined]
         pad -= (1 << 32) * (pad >> 31)
-        return tirx.Select(tirx.And(w >= 0, w < s.width), value, tirx.const(pad, "int32"))
+        inside = tirx.And(w >= 0, w < s.width)
+        return tirx.Select(inside, self._word(place), tirx.const(pad, "int32"))
 
     def _word(self, indices: Sequence[Any]) -> Any:
         dtype = self.writer.x.type.dtype

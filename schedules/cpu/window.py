@@ -52,6 +52,8 @@ def window_of(call: Call | None) -> Window:
     out = call.output.type.static_shape
     if len(call.operands) > 1:
         kernel = call.operands[1].type.static_shape[1:3]
+        if call.op.name == "depthwise_conv2d_quads":
+            kernel = kernel[0], op.width
     else:
         kernel = tuple(op.kernel)
     return Window(

@@ -73,7 +73,7 @@ def depthwise_conv2d_blocked(op: Any, x: np.ndarray, w: np.ndarray, *bias: np.nd
         *(unblocked(b, op.channels).ravel() for b in bias),
     ]
     if x.dtype.itemsize == 1:
-        operands = [v.astype("d") for v in operands]
+        operands = [v.astype("f") for v in operands]
         operands[0] -= op.zero_point
     y = _conv(op, op.channels, *operands)
     return y.astype("int32" if x.dtype.itemsize == 1 else y.dtype), lambda y: unblocked(
@@ -206,6 +206,11 @@ def requantize_fixed(op: Any, *operands: np.ndarray) -> Answer:
     return _saturated(found, [0] * x.size, zero, op).reshape(x.shape), _all
 
 
+def flip_sign(op: Any, x: np.ndarray) -> Answer:
+    moved = x.astype("int32") + (128 if x.dtype == "int8" else -128)
+    return moved.astype("uint8" if x.dtype == "int8" else "int8"), _all
+
+
 def conv2d_quads(op: Any, x: np.ndarray, w: np.ndarray, bias: np.ndarray) -> Answer:
     """A float convolution of what is padded already."""
     depth, out = op.in_channels // op.group, op.out_channels
@@ -239,9 +244,9 @@ def depthwise_conv2d_quads(op: Any, x: np.ndarray, w: np.ndarray, bias: np.ndarr
 def _padded_conv(op: Any, group: int, x: np.ndarray, w: np.ndarray, bias: np.ndarray) -> Answer:
     top, left, bottom, right = op.pads
     around = ((0, 0), (0, 0), (top, bottom), (left, right))
-    padded = np.pad(x.astype("d"), around, constant_values=op.pad_value)
+    padded = np.pad(x.astype("f"), around, constant_values=op.pad_value)
     attributes = {"strides": op.strides, "dilations": op.dilations, "group": group}
-    y = _run(Node("Conv", attributes), [padded, w.astype("d"), bias.ravel().astype("d")])
+    y = _run(Node("Conv", attributes), [padded, w.astype("f"), bias.ravel().astype("f")])
     return y.astype(np.int32), lambda found: unblocked(found, len(w))
 
 
@@ -259,6 +264,7 @@ ANSWERS: dict[str, Callable[..., Answer]] = {
         depthwise_conv2d_quads,
         quantize,
         dequantize,
+        flip_sign,
         requantize,
         requantize_fixed,
         depthwise_conv2d_blocked,

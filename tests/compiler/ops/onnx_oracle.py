@@ -193,9 +193,9 @@ def from_lanes(x: np.ndarray) -> np.ndarray:
     return np.moveaxis(x, 4, 2).reshape(n, blocks * lanes, h, w)
 
 
-def _in_float64(op: Any, operands: Sequence[np.ndarray]) -> np.ndarray:
+def _in_float32(op: Any, operands: Sequence[np.ndarray]) -> np.ndarray:
     """Sums of products of small integers, which are exact."""
-    x, *others = (v.astype(np.float64) for v in operands)
+    x, *others = (v.astype(np.float32) for v in operands)
     attributes = {k: v for k, v in op.attributes().items() if k not in OURS}
     described = Node("Conv" if op.name == "conv2d" else "MatMul", attributes)
     return _run(described, [x - op.zero_point, *others]).astype(np.int32)
@@ -206,7 +206,7 @@ def answer(op: Op, operands: Sequence[np.ndarray]) -> np.ndarray:
     if op.name in IGNORE_NAN and np.isnan(operands[0]).any():
         raise NotInOnnxRuntimeError("it takes no notice of NaN")
     if op.name in ("conv2d", "matmul") and operands[0].dtype.itemsize == 1:
-        return _in_float64(op, operands)
+        return _in_float32(op, operands)
     row = NODES[op.name]
     described = node(row)(op) if isinstance(row, str) else row(op)
     if op.name in LANES and operands[0].ndim == 5:
