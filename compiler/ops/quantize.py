@@ -272,7 +272,7 @@ class RequantizeFixed(Elementwise):
         shift = rng.integers(8, 14, (3, 1, 1)).astype("int32")
         for dtype in QUANTIZED:
             yield Sample(cls(), (x, multiplier, shift, np.array([3], dtype)))
-        one = np.int32([1 << 30])
+        one = np.array([1 << 30], "int32")
         halves = np.arange(-9, 10, dtype="int32")
         for number in (-3, 0, 1, 2):
             yield Sample(
