@@ -1,8 +1,8 @@
 """What the way to a device costs: python -m benchmarks.devices [DEVICE]
 
-Without a device, an agent is started on this machine, with a key. The upload is compared with the
-same frames, authenticated and encrypted, which the agent reads and refuses. Times are the least of
-several, taken in turns.
+Without a device, agents are started on this machine, with a key and without. The upload is compared
+with the same frames, authenticated and encrypted, which the agent reads and refuses. Times of
+uploads are the least of several, taken in turns.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from armlet.compiler.link.agent import agent_program
 from armlet.errors import DeviceRefusedError
 from armlet.rpc.channel import write_key
 from armlet.rpc.device import Device
-from armlet.rpc.fields import block, pack
+from armlet.rpc.fields import pack
 from armlet.rpc.registry import Entry, entry
 from armlet.rpc.session import PIECE, PUT, Request, Session
 from armlet.targets import target
@@ -39,17 +39,18 @@ MODEL = "mobilenet_v2"
 
 
 @contextlib.contextmanager
-def local_agent() -> Iterator[tuple[Entry, subprocess.Popen[str]]]:
+def local_agent(keyed: bool = True) -> Iterator[tuple[Entry, subprocess.Popen[str]]]:
     with tempfile.TemporaryDirectory() as name:
         key = Path(name, "key")
         write_key(key)
-        options = ["--listen", "127.0.0.1:0", "--key", str(key), "--folder", f"{name}/files"]
+        options = ["--listen", "127.0.0.1:0", "--folder", f"{name}/files"]
+        options += ["--key", str(key)] if keyed else []
         command = [str(agent_program(target())), *options]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout
         port = process.stdout.readline().rpartition(":")[2].strip()
         try:
-            yield Entry("local", "tcp", f"127.0.0.1:{port}", key=str(key)), process
+            yield Entry("local", "tcp", f"127.0.0.1:{port}", key=str(key) if keyed else ""), process
         finally:
             process.terminate()
             process.wait()
@@ -81,10 +82,8 @@ def upload(device: Device) -> dict[str, float]:
 
 def refused(session: Session, data: bytes) -> None:
     """Sends a blob as ``put`` does, which begins where it must not."""
-    requests = [
-        Request(PUT, bytes(32) + pack("QQ", 2 * len(data), len(data)) + block(data[i : i + PIECE]))
-        for i in range(0, len(data), PIECE)
-    ]
+    wrong, view = bytes(32) + pack("QQ", 2 * len(data), len(data)), memoryview(data)
+    requests = [Request(PUT, wrong, data=view[i : i + PIECE]) for i in range(0, len(data), PIECE)]
     for number, request in [(session._send(request), request) for request in requests]:
         with contextlib.suppress(DeviceRefusedError):
             session._answer(number, request)
@@ -102,12 +101,8 @@ def run_overhead(device: Device) -> dict[str, float]:
         made = api.compile(source, device.target)
     with device.open(made.path, threads=1) as model:
         feeds = model.example_inputs()
-        overheads, runs = [], []
-        for _ in range(200):
-            whole = seconds(model.run, feeds)
-            overheads.append(whole - model.run_seconds)
-            runs.append(model.run_seconds)
-        return {"run": statistics.median(runs), "overhead": statistics.median(overheads)}
+        found = [(seconds(model.run, feeds) - model.run_seconds) for _ in range(300)]
+    return {"least": min(found), "median": statistics.median(found)}
 
 
 def resident(process: subprocess.Popen[str]) -> int:
@@ -120,18 +115,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("device", nargs="?")
     name = parser.parse_args().device
+    found: dict[str, object] = {}
     with contextlib.ExitStack() as stack:
-        agent, process = (entry(name), None) if name else stack.enter_context(local_agent())
-        found: dict[str, object] = {}
-        if process is not None:
+        if name:
+            device = stack.enter_context(Device(entry(name)))
+        else:
+            agent, process = stack.enter_context(local_agent())
             time.sleep(0.5)
             found = {"agent_bytes": agent_program(target()).stat().st_size}
             found["idle_resident_bytes"] = resident(process)
-        device = stack.enter_context(Device(agent))
+            device = stack.enter_context(Device(agent))
+            plain, _ = stack.enter_context(local_agent(keyed=False))
+            with Device(plain) as unprotected:
+                found["run_overhead_without_key"] = run_overhead(unprotected)
         times = upload(device)
         found |= {f"{what}_seconds": taken for what, taken in times.items()}
         found["upload_share_of_raw"] = times["raw"] / times["upload"]
-        found |= {f"{what}_seconds": taken for what, taken in run_overhead(device).items()}
+        found["run_overhead"] = run_overhead(device)
     print(json.dumps(found, indent=1))
 
 

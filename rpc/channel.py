@@ -77,7 +77,7 @@ class Channel:
         self.where = where
         self._socket = connection
         self._frame = bytearray(4 + MESSAGE_BYTES + SEAL_BYTES)
-        self._seal: Callable[[bytes, bytes], bytes] = lambda data, length: data
+        self._seal: Callable[[bytes, bytes], bytes] | None = None
         self._open: Callable[[memoryview, bytes], bytes | memoryview] = lambda data, length: data
         self._overhead = 0
         try:
@@ -90,11 +90,22 @@ class Channel:
             self.close()
             raise
 
-    def send(self, message: bytes, seconds: float) -> None:
-        """Sends within so many seconds."""
-        length = struct.pack("<I", len(message) + self._overhead)
+    def send(self, message: bytes, seconds: float, more: memoryview | None = None) -> None:
+        """Sends a message, which goes on with ``more``, within so many seconds."""
+        size = len(message) + (len(more) if more else 0)
+        length = struct.pack("<I", size + self._overhead)
         with self._errors(seconds):
-            self._socket.sendall(length + self._seal(message, length))
+            if self._seal is None:
+                self._send_all(length + message, more or memoryview(b""))
+            else:
+                whole = b"".join((message, more)) if more else message
+                self._send_all(length, memoryview(self._seal(whole, length)))
+
+    def _send_all(self, first: bytes, second: memoryview) -> None:
+        """Both in one packet, where they fit, and neither copied."""
+        sent = self._socket.sendmsg((first, second))
+        self._socket.sendall(first[sent:])
+        self._socket.sendall(second[max(0, sent - len(first)) :])
 
     def receive(self, seconds: float) -> bytes | memoryview:
         """The next message, which the next call may overwrite."""

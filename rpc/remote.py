@@ -104,7 +104,7 @@ class RemoteModel(OpenModel):
 
         # no request may take longer than the agent allows
         most = self._session.facts.get("deadline_ms", 600_000) / 1000
-        piece = max(1.0, most - warmup - self.deadline)
+        piece = max(0.1, (most - warmup) / 2)
         left = 0.0 if runs else seconds
         while not times or left > 0:
             length = min(left, piece)

@@ -72,12 +72,16 @@ HELLO, HAVE, PUT, OPEN, CLOSE, INPUT, RUN, BENCH, PROFILE, OBSERVE, SELFTEST, ME
 
 @dataclass(frozen=True)
 class Request:
-    """``seconds`` is what it may take on the device; ``part`` is called with each part's fields."""
+    """``seconds`` is what it may take on the device; ``part`` is called with each part's fields.
+
+    ``data`` are large ``bytes`` that follow the other fields; they are not copied.
+    """
 
     code: int
     fields: bytes = b""
     seconds: float = DEADLINE
     part: Callable[[Reader], None] | None = None
+    data: memoryview | None = None
 
 
 @dataclass(frozen=True)
@@ -147,8 +151,10 @@ class Session:
     def _send(self, request: Request) -> int:
         number, self._next = self._next, (self._next + 1) % 2**32
         self._used = time.monotonic()
-        message = b"".join((pack("HHI", request.code, 0, number), request.fields))
-        self._channel.send(message, PATIENCE)
+        message = pack("HHI", request.code, 0, number) + request.fields
+        if request.data is not None:
+            message += pack("I", len(request.data))
+        self._channel.send(message, PATIENCE, request.data)
         return number
 
     def _answer(self, number: int, request: Request) -> Reader:
@@ -253,8 +259,8 @@ class Session:
         for index, array in enumerate(feeds):
             view = _bytes_of(np.ascontiguousarray(array))
             for at in range(0, len(view), PIECE):
-                head = pack("IIQ", handle, index, at)
-                yield Request(INPUT, head + block(view[at : at + PIECE]))
+                fields = pack("IIQ", handle, index, at)
+                yield Request(INPUT, fields, data=view[at : at + PIECE])
 
     def bench(
         self,
@@ -354,8 +360,7 @@ def pieces(hash: bytes, data: bytes | memoryview, start: int = 0) -> Iterator[Re
     view = memoryview(data).cast("B")
     # an empty blob is one piece, too
     for at in range(start, max(len(view), start + 1), PIECE):
-        head = hash + pack("QQ", len(view), at)
-        yield Request(PUT, head + block(view[at : at + PIECE]))
+        yield Request(PUT, hash + pack("QQ", len(view), at), data=view[at : at + PIECE])
 
 
 def _who() -> str:

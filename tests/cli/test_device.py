@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 
 from armlet.cli import main
+from armlet.targets import target
 
 from ..rpc.local import Agent
 from ..rpc.programs import installed
@@ -179,6 +182,29 @@ def test_programs_that_fail_are_told(programs, capsys, shell, tmp_path, monkeypa
     assert "brings no files" in failure(capsys, "device", "deploy-agent", "lab")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "adb is not installed" in failure(capsys, "device", "info", "phone")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("qemu-aarch64") is None, reason="qemu-aarch64 is not installed")
+def test_a_real_model_on_an_emulated_phone(shell, document, tmp_path):
+    """PP-OCR's classifier of directions, on an agent for Arm."""
+    (package,) = importlib.util.find_spec("rapidocr_onnxruntime").submodule_search_locations
+    model = Path(package, "models", "ch_ppocr_mobile_v2.0_cls_infer.onnx")
+    shape, made, key = "x=1x3x48x192", tmp_path / "m.so", tmp_path / "key"
+    shell("device", "key", key)
+    command = ("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu")
+    options = {"chosen": target("linux-arm64"), "command": command}
+    with Agent(tmp_path / "files", "--key", str(key), **options) as agent:
+        shell("device", "add", "phone", "--tcp", f"127.0.0.1:{agent.port}", "--key", key)
+        there = ("--device", "phone")
+        shell("compile", model, "--shape", shape, *there, "-o", made)
+        (output,) = document("run", made, "--input", "random", *there)["outputs"]
+        assert output["shape"] == [1, 2] and output["mean"] == pytest.approx(0.5)
+        timed = document("bench", made, *there, "--seconds", "0.5", "--threads", "1", "--per-layer")
+        assert len(timed["results"][0]["layers"]) > 50
+        found = document("diff", model, made, *there)
+        assert found["first_different"] is None and len(found["layers"]) > 20
+        assert "passed" in shell("selftest", made, *there)
 
 
 def test_serving_this_machine(tmp_path, shell, artifact):

@@ -21,6 +21,7 @@ from armlet.errors import (
     DeviceConnectionError,
     DeviceError,
     DeviceKeyError,
+    DeviceTimeoutError,
     ExecutionError,
     InputError,
     NotOnDeviceError,
@@ -164,6 +165,17 @@ def test_an_agent_killed_in_a_run_is_one_sentence(tmp_path, compiled):
         with pytest.raises(DeviceConnectionError, match="closed"):
             model.run(model.example_inputs())
         model.close()
+
+
+def test_what_takes_too_long_is_stopped_and_long_measurements_are_cut_up(tmp_path, compiled):
+    options = ("--deadline", "1")
+    with Agent(tmp_path / "files", *options) as agent, Device(agent.entry) as device:
+        with device.open(compiled, threads=1) as model, pytest.raises(DeviceTimeoutError):
+            model.benchmark(runs=10**8)
+        with device.open(compiled, threads=1) as model:
+            ends: list[float] = []
+            model.benchmark(seconds=1.5, warmup=0, watch=lambda _, s: ends.append(s.seconds))
+    assert ends[-1] - ends[0] > 0.7
 
 
 def test_keys_that_differ_or_are_missing(agent, key, tmp_path):
