@@ -17,7 +17,7 @@ SOURCES = Path(armlet.runtime.__file__).parent / "agent"
 NAME = "armlet-agent"
 
 #: of the runtime, what the agent has a use for
-_SHARED = ("beacon.c", "cores.c", "pool.c", "cpu_*.c")
+_SHARED = ("beacon.c", "system.c", "pool.c", "cpu_*.c")
 #: files are as large on 32 bits, too; bionic knows no other way
 _LARGE_FILES = ("-D_FILE_OFFSET_BITS=64",)
 _ZIG_FLAGS = (

@@ -17,7 +17,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "../src/cores.h"
+#include "../src/system.h"
 #include "clock.h"
 #include "difference.h"
 
@@ -345,11 +345,14 @@ static void do_workload(child *c, uint32_t workload) {
 
 /* To the CPUs that were asked for, else to the fast ones. */
 static void take_cpus(const batch *b) {
+    if (!b->cpu_count) {
+        system_stay_big();
+        return;
+    }
     cpu_set_t set;
     CPU_ZERO(&set);
     for (uint32_t i = 0; i < b->cpu_count; i++)
         if (b->cpus[i] >= 0 && b->cpus[i] < CPU_SETSIZE) CPU_SET((size_t)b->cpus[i], &set);
-    if (!b->cpu_count && sched_getaffinity(0, sizeof set, &set) == 0) cores_keep_big(&set);
     sched_setaffinity(0, sizeof set, &set);
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "pool.h"
+#include "system.h"
 #include "tvm_server.h"
 
 #define EXPORT __attribute__((visibility("default")))
@@ -167,7 +168,7 @@ static void guard_part(void *context, int32_t part, int32_t parts) {
 /* Workers spin as long between kernels as those of an artifact do. */
 static bool have_threads(void) {
     enum { SPIN_NS = 200000 };
-    if (!thread_count) thread_count = pool_big_cpus();
+    if (!thread_count) thread_count = system_big_cpus();
     if (threads) return true;
     if (pool_create(thread_count, SPIN_NS, NULL, 0, &threads) != POOL_OK) return false;
     pool_run(threads, guard_part, NULL, thread_count);
