@@ -35,6 +35,8 @@ MAGIC, VERSION, KEYED = b"ALDP", 1, 1
 KEY_BYTES = 32
 MESSAGE_BYTES = (1 << 20) + 1024
 SEAL_BYTES = 16
+#: bytes that are copied more quickly than a packet is sent
+_SMALL = 16 << 10
 #: seconds for connecting and the handshake
 PATIENCE = 5.0
 #: seconds between attempts, at first and at most
@@ -102,10 +104,12 @@ class Channel:
                 self._send_all(length, memoryview(self._seal(whole, length)))
 
     def _send_all(self, first: bytes, second: memoryview) -> None:
-        """Both in one packet, where they fit, and neither copied."""
-        sent = self._socket.sendmsg((first, second))
-        self._socket.sendall(first[sent:])
-        self._socket.sendall(second[max(0, sent - len(first)) :])
+        """Small messages in one packet, large ones without copying them."""
+        if len(second) < _SMALL:
+            self._socket.sendall(first + second)
+        else:
+            self._socket.sendall(first)
+            self._socket.sendall(second)
 
     def receive(self, seconds: float) -> bytes | memoryview:
         """The next message, which the next call may overwrite."""
