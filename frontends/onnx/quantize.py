@@ -11,12 +11,12 @@ import math
 import numpy as np
 
 from armlet.compiler.ir import Const, Value
+from armlet.frontends.emitter import Emitter
+from armlet.frontends.operands import Unsupported
 
-from .emitter import Emitter
 from .linear import gemm
 from .linear import matmul as float_matmul
 from .nn import conv
-from .node import Unsupported
 from .registry import handles
 
 #: ONNX's number of a data type -> (dtype, smallest, largest); int4 lies in bytes
