@@ -85,6 +85,6 @@ def trimmed(plan: Plan, surplus: int) -> Plan:
     """The plan ``surplus`` bytes smaller, without the versions that save least for their bytes."""
     kept = sorted(plan.versions, key=lambda v: v.gain / len(v.better.object), reverse=True)
     while kept and surplus > 0:
-        surplus -= len(_code(kept.pop().better.object))
+        surplus -= len(_code(kept.pop().better))
     order = [v for v in plan.versions if v in kept]
     return dataclasses.replace(plan, versions=tuple(order))
