@@ -6,10 +6,10 @@
 A model takes one picture; a shape after a colon is what it is compiled for, and a name after
 another its output that counts, the first if none is given. Its answer is where the last axis of
 that is largest: a class, or a letter for each place. Each picture, scaled to the input's size, is
-given to ONNX Runtime in float32 and to the artifact in float16, by an emulator where the target
-is another kind of machine; the first pictures are the sample data too. A line tells how many
-answers are the same, and the least margin between the first and the second; status 1 if some
-differ. """
+given to ONNX Runtime in float32 and to the artifact in float16, by an emulator where the target is
+another kind of machine; the first pictures are the sample data too. A line tells how many answers
+are the same, and the least margin between the first and the second; status 1 if some differ.
+"""
 
 from __future__ import annotations
 
