@@ -103,6 +103,7 @@ def test_files_go_there_and_back_and_away(remote: rpc.RPCSession) -> None:
     assert remote.download("data.bin") == b"other"
     assert remote.listdir(".") == "functions.so,kernels.so,data.bin"
     remote.remove("data.bin")
+    remote.remove("data.bin")
     assert "data.bin" not in remote.listdir("/")
 
 
