@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -122,8 +122,14 @@ class _Carried:
     def settimeout(self, seconds: float) -> None:
         self._timeout = seconds
 
-    def sendall(self, data: bytes) -> None:
-        self._call(self._send, bytes(data))
+    def sendmsg(self, parts: Sequence[bytes | memoryview]) -> int:
+        data = b"".join(parts)
+        self.sendall(data)
+        return len(data)
+
+    def sendall(self, data: bytes | memoryview) -> None:
+        if data:
+            self._call(self._send, bytes(data))
 
     def recv_into(self, into: memoryview) -> int:
         until = time.monotonic() + self._timeout

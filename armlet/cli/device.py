@@ -194,6 +194,9 @@ def serve(
     tracker: Annotated[
         str, typer.Option(metavar="HOST:PORT/KEY", help="A TVM tracker to register at.")
     ] = "",
+    proxy: Annotated[
+        str, typer.Option(metavar="HOST:PORT/KEY", help="A TVM proxy to serve, and nobody else.")
+    ] = "",
 ) -> None:
     """Serves this machine as a device, until it is interrupted."""
     from armlet.compiler.link.agent import agent_program
@@ -205,6 +208,7 @@ def serve(
     options = ["--listen", listen, "--folder", str(files)]
     options += ["--key", str(key)] if key else []
     options += ["--tracker", tracker] if tracker else []
+    options += ["--proxy", proxy] if proxy else []
     os.execv(program, [str(program), *options])
 
 

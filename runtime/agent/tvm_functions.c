@@ -123,12 +123,18 @@ static bool is_library(tvm_server *s, const tvm_file *f) {
                        "fcompile=...) with a linker for this device", f->name);
 }
 
+/* Kernels call mathematical functions as if they were there, as in TVM's server they are. */
+static void have_mathematics(void) {
+    if (!dlopen("libm.so.6", RTLD_NOW | RTLD_GLOBAL)) dlopen("libm.so", RTLD_NOW | RTLD_GLOBAL);
+}
+
 /* The path of an open file is a name that no other library has, whatever was uploaded before. */
 static bool open_library(tvm_server *s, const tvm_file *f, tvm_object *library) {
     char path[32];
     library->library.file = fcntl(f->file, F_DUPFD_CLOEXEC, 3);
     if (library->library.file < 0) return tvm_fail(s, "too many files are open");
     snprintf(path, sizeof path, "/proc/self/fd/%d", library->library.file);
+    have_mathematics();
     guard_enter(f->name);
     library->library.opened = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     guard_leave();

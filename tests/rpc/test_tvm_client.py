@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from armlet.targets import target
 from . import tvm_kernels
 from .local import Agent
 
+#: as Debian has the C library for it
+QEMU = ("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu")
 LIMITS = ("--deadline", "2", "--memory", "64", "--store", "8")
 
 
@@ -102,6 +105,7 @@ def test_files_go_there_and_back_and_away(remote: rpc.RPCSession) -> None:
     remote.upload(bytearray(b"other"), "data.bin")
     assert remote.download("data.bin") == b"other"
     assert remote.listdir(".") == "functions.so,kernels.so,data.bin"
+    remote.remove("data.bin")
     remote.remove("data.bin")
     assert "data.bin" not in remote.listdir("/")
 
@@ -322,3 +326,20 @@ def test_an_agent_with_a_key_does_not_listen_to_tvm(tmp_path: Path) -> None:
     key.chmod(0o600)
     with Agent(tmp_path / "agent", "--key", str(key)) as keyed, pytest.raises(RuntimeError):
         connect(keyed)
+
+
+@pytest.mark.skipif(shutil.which(QEMU[0]) is None, reason="no emulator on this machine")
+def test_kernels_for_arm_run_on_an_emulated_board(tmp_path: Path) -> None:
+    board = target("linux-arm64")
+    with Agent(tmp_path / "agent", chosen=board, command=QEMU) as agent:
+        session = connect(agent)
+        session.upload(str(tvm_kernels.kernels(board, tmp_path)))
+        module, device = session.load_module("kernels.so"), session.cpu()
+        x = tvm_kernels.random(*tvm_kernels.SHAPE)
+        y = tvm.runtime.empty(x.shape, "float32", device)
+        timed = module.time_evaluator("exponential", device, number=2, repeat=2)
+        assert min(timed(tvm.runtime.tensor(x, device), y).results) > 0
+        np.testing.assert_allclose(y.numpy(), np.exp(x), rtol=1e-5)
+        session.upload(str(tvm_kernels.functions(board, tmp_path)))
+        with pytest.raises(RPCError, match="crash ended with a segmentation fault"):
+            session.load_module("functions.so")["crash"]()

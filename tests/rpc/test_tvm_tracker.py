@@ -260,3 +260,22 @@ def test_the_tracker_is_never_waited_for(tmp_path: Path) -> None:
             worker.start()
             worker.join(5)
             assert not worker.is_alive() and time.monotonic() - started < 2
+
+
+# ---- the tuner
+
+
+def test_metaschedule_measures_on_the_device(
+    tracker: Tracker, key: str, agent: Agent, tmp_path: Path
+) -> None:
+    from tvm.s_tir import meta_schedule as ms
+
+    config = ms.runner.RPCConfig("127.0.0.1", tracker.port, key, session_timeout_sec=60)
+    timing = ms.runner.EvaluatorConfig(2, 3, 0, enable_cpu_cache_flush=True)
+    runner = ms.runner.RPCRunner(config, timing, max_workers=1)
+    tensors = [ms.arg_info.TensorInfo("float32", tvm_kernels.SHAPE)] * 2
+    library = tvm_kernels.entry(target(), tmp_path)
+    (future,) = runner.run([ms.runner.RunnerInput(str(library), "cpu", tensors)])
+    found = future.result()
+    assert found.error_msg is None
+    assert len(found.run_secs) == 3 and all(float(s) > 0 for s in found.run_secs)

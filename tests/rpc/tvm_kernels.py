@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +11,17 @@ import numpy as np
 import tvm
 from tvm import te
 
-from armlet.compiler.link import runtime, toolchain
+from armlet.compiler.link import toolchain
 from armlet.targets import Target
 
 SHAPE = (64, 1024)
 FUNCTIONS = Path(__file__).parent / "c" / "functions.c"
 
 
-def linker(target: Target) -> Callable[..., None]:
-    """For ``export_library(fcompile=…)``: the bare linker, against names of the C library."""
-    stubs = runtime.runtime(target.zig_triple).stubs
-
-    def link(output: str, objects: Sequence[str], options: Any = None, **_: Any) -> None:
-        files = [Path(o).resolve() for o in [output, *objects]]
-        command = ["ld.lld", "-shared", "-z", "now", "--as-needed", "-o", *files, *stubs]
-        toolchain.run("linking kernels", command, files[0].parent)
-
-    return link
+def link(output: str, objects: Sequence[str], options: Any = None, **_: Any) -> None:
+    """For ``export_library(fcompile=…)``: the bare linker, which links for any target."""
+    files = [Path(o).resolve() for o in [output, *objects]]
+    toolchain.run("linking kernels", ["ld.lld", "-shared", "-o", *files], files[0].parent)
 
 
 def functions(target: Target, folder: Path) -> Path:
@@ -36,21 +30,28 @@ def functions(target: Target, folder: Path) -> Path:
     options = ["--target=" + triple, "-ffreestanding", "-fPIC", "-O1", "-Wno-everything"]
     command = ["clang", *options, f"-I{toolchain.headers()}", "-c", FUNCTIONS, "-o", "functions.o"]
     toolchain.run("compiling functions", command, folder)
-    linker(target)(str(folder / "functions.so"), [str(folder / "functions.o")])
+    link(str(folder / "functions.so"), [str(folder / "functions.o")])
     return folder / "functions.so"
 
 
 def kernels(target: Target, folder: Path) -> Path:
     """``add`` of three vectors, ``exponential`` in parallel, ``mirrored`` with scratch memory."""
     module = tvm.IRModule({"add": _add(), "exponential": _exponential(), "mirrored": _mirrored()})
-    chosen = tvm.target.Target(
-        {"kind": "llvm", "mtriple": toolchain.llvm_triple(target.zig_triple)}
-    )
-    path = folder / "kernels.so"
+    return _compiled(module, target, folder / "kernels.so")
+
+
+def entry(target: Target, folder: Path) -> Path:
+    """``exponential`` as ``main``, as tuners call the kernel that they measure."""
+    return _compiled(_named(_exponential(), "main"), target, folder / "entry.so")
+
+
+def _compiled(module: Any, target: Target, path: Path) -> Path:
+    triple = toolchain.llvm_triple(target.zig_triple)
+    chosen = tvm.target.Target({"kind": "llvm", "mtriple": triple})
     before = os.getcwd()
-    os.chdir(folder)  # where TVM leaves its objects
+    os.chdir(path.parent)  # where TVM leaves its objects
     try:
-        tvm.compile(module, target=chosen).export_library(str(path), fcompile=linker(target))
+        tvm.compile(module, target=chosen).export_library(str(path), fcompile=link)
     finally:
         os.chdir(before)
     return path
