@@ -207,7 +207,8 @@ EXPORT int TVMBackendParallelBarrier(int task, parallel_group *group) {
     (void)task;
     barrier *b = group->barrier;
     if (b->threads != group->tasks) {
-        TVMFFIErrorSetRaisedFromCStr("RuntimeError", "a loop with barriers has more tasks than there are threads");
+        TVMFFIErrorSetRaisedFromCStr("RuntimeError",
+                                     "a loop with barriers has more tasks than there are threads");
         return -1;
     }
     int turn = atomic_load(&b->turn);
@@ -257,7 +258,8 @@ static const struct {
 
 bool tvm_connect_library(tvm_server *s, void *opened) {
     if (dlsym(opened, TVM_SYMBOL_PREFIX "_library_bin"))
-        return tvm_fail(s, "the library holds modules for other devices than the CPU, which this agent does not run");
+        return tvm_fail(s, "the library holds modules for other devices than the CPU, which this agent "
+                           "does not run");
     for (size_t i = 0; i < sizeof SLOTS / sizeof *SLOTS; i++) {
         void *variable = dlsym(opened, SLOTS[i].variable);
         if (variable) memcpy(variable, &SLOTS[i].function, sizeof SLOTS[i].function);

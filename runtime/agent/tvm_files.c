@@ -22,7 +22,8 @@ static bool check_name(tvm_server *s, const char *name) {
         if (name[i] == '/' || name[i] == '\\' || name[i] == ',' || (unsigned char)name[i] < ' ')
             size = 0;
     if (!size || size >= FILE_NAME_BYTES || name[0] == '.')
-        return tvm_fail(s, "%.100s is no name for a file: folders, commas and a dot in front are not taken", name);
+        return tvm_fail(s, "%.100s is no name for a file: folders, commas and a dot in front are not "
+                           "taken", name);
     return true;
 }
 

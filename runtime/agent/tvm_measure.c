@@ -203,12 +203,18 @@ static bool fill_element(tvm_data_type type, uint32_t random, void *to) {
     /* in [0.5, 1): the mantissa is random */
     uint16_t half = (uint16_t)(0x3800 | (random & 0x3ff)), brain = (uint16_t)(0x3f00 | (random & 0x7f));
     uint64_t small = type.code == BOOLEAN ? random & 1 : random & 7;
-    if (type.code == REAL && type.bits == 32) memcpy(to, &real, 4);
-    else if (type.code == REAL && type.bits == 64) memcpy(to, &wide, 8);
-    else if (type.code == REAL && type.bits == 16) memcpy(to, &half, 2);
-    else if (type.code == BFLOAT && type.bits == 16) memcpy(to, &brain, 2);
-    else if (type.code == SIGNED || type.code == UNSIGNED || type.code == BOOLEAN) memcpy(to, &small, type.bits / 8u);
-    else return false;
+    if (type.code == REAL && type.bits == 32)
+        memcpy(to, &real, 4);
+    else if (type.code == REAL && type.bits == 64)
+        memcpy(to, &wide, 8);
+    else if (type.code == REAL && type.bits == 16)
+        memcpy(to, &half, 2);
+    else if (type.code == BFLOAT && type.bits == 16)
+        memcpy(to, &brain, 2);
+    else if (type.code == SIGNED || type.code == UNSIGNED || type.code == BOOLEAN)
+        memcpy(to, &small, type.bits / 8u);
+    else
+        return false;
     return true;
 }
 

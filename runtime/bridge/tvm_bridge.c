@@ -116,7 +116,7 @@ FUNCTION(armlet_send) {
     return 0;
 }
 
-/* (the connection, milliseconds) -> what has come, as soon as there is any; no bytes if there is none in time. */
+/* (the connection, milliseconds) -> what has come, as soon as there is any; no bytes if none comes in time. */
 FUNCTION(armlet_receive) {
     (void)self;
     (void)count;

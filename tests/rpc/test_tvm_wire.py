@@ -53,10 +53,12 @@ def _carry(client: socket.socket, agent: socket.socket, turns: list[Turn]) -> bo
     source = select.select([client, agent], [], [])[0][0]
     side, sink = (">", agent) if source is client else ("<", client)
     data = source.recv(1 << 16)
+    if not data:  # either is the first to close
+        return False
     before = turns.pop()[1] if turns and turns[-1][0] == side else b""
     turns.append((side, before + data))
     sink.sendall(data)
-    return bool(data)
+    return True
 
 
 _SCRIPT = """
