@@ -1,4 +1,4 @@
-"""``armlet bench``: how long a model takes, alone or beside ONNX Runtime."""
+"""``armlet bench``: how long a model takes, alone or beside the runtime of its framework."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from .profile import as_rows, layers_of, print_layers
 if TYPE_CHECKING:
     from armlet.artifact import CompiledModel
 
-PEERS = ("onnxruntime",)
+#: name -> the format that it reads
+PEERS = {"onnxruntime": "onnx", "litert": "tflite"}
 
 
 def bench(
@@ -48,7 +49,9 @@ def bench(
     per_layer: Annotated[bool, typer.Option("--per-layer", help="Also by layer.")] = False,
     vs: Annotated[
         str | None,
-        typer.Option(metavar="onnxruntime", help="Measure this too, in turns with armlet."),
+        typer.Option(
+            metavar="PEER", help="Measure onnxruntime or litert too, in turns with armlet."
+        ),
     ] = None,
     model: Annotated[
         Path | None,
@@ -66,13 +69,13 @@ def bench(
     from armlet import api
     from armlet.targets import cores
 
-    compiled = _compiled(artifact, model, bool(vs), target, shapes)
-    source = (model if is_artifact(artifact) else artifact) if vs else None
+    compiled = _compiled(artifact, model, vs, target, shapes)
+    peer = (model if is_artifact(artifact) else artifact, vs) if vs else None
     found = []
     for count in counts:
         with api.open(compiled.path, threads=count or cores()) as opened:
             feeds = feeds_of(opened, input or ["random"], inputs)
-            found.append(_measure(opened, count or cores(), feeds, source, (seconds, warmup)))
+            found.append(_measure(opened, count or cores(), feeds, peer, (seconds, warmup)))
             if per_layer:
                 machine, layers = layers_of(opened, feeds, count or cores())
                 found[-1] |= {"machine": machine.as_dict(), "layers": as_rows(layers)}
@@ -84,26 +87,43 @@ def bench(
 
 
 def _compiled(
-    path: Path, source: Path | None, compare: bool, target: str, shapes: dict[str, tuple[int, ...]]
+    path: Path,
+    source: Path | None,
+    vs: str | None,
+    target: str,
+    shapes: dict[str, tuple[int, ...]],
 ) -> CompiledModel:
     """The artifact; whatever stands in the way of comparing is told before anything is timed."""
     from armlet import api
-    from armlet.measure import require_onnxruntime
+    from armlet.reference import RUNTIMES, require
 
-    if compare:
-        require_onnxruntime()
+    if vs:
+        require(RUNTIMES[PEERS[vs]])
     if not is_artifact(path):
+        if vs:
+            _check_peer(vs, path)
         run_here(target)
         with show.working(f"compiling {path.name}") as progress:
             made = api.compile(path, target, shapes=shapes, progress=progress)
         assert isinstance(made, api.CompiledModel)
         return made
     model = api.open(path, threads=1)
-    if compare and source is None:
+    if vs and source is None:
         raise SettingError("--vs needs the source model of an artifact", way_out="--model MODEL")
-    if compare and source is not None:
+    if vs and source is not None:
+        _check_peer(vs, source)
         source_of(model, source)
     return model
+
+
+def _check_peer(vs: str, source: Path) -> None:
+    """The peer must read the model's format."""
+    from armlet.frontends import format_of
+
+    format = format_of(source)
+    if PEERS[vs] != format:
+        fits = ", ".join(f"--vs {name}" for name, known in PEERS.items() if known == format)
+        raise SettingError(f"{vs} does not read {source}", way_out=f"use {fits}")
 
 
 def is_artifact(path: Path) -> bool:
@@ -122,21 +142,25 @@ def _measure(
     model: CompiledModel,
     threads: int,
     feeds: dict[str, Any],
-    source: Path | None,
+    peer: tuple[Path | None, str] | None,
     times: tuple[float, float],
 ) -> dict[str, Any]:
     from armlet.measure import in_turns, statistics
+    from armlet.reference import RUNTIMES
 
-    if source is None:
+    if peer is None:
         seconds, warmup = times
         alone = model.benchmark(feeds, seconds=seconds, warmup=warmup)
         return {"threads": threads, "armlet": statistics(alone.seconds)}
-    ours, theirs, apart = in_turns(model, source, feeds, threads, *times)
+    source, vs = peer
+    assert source is not None
+    reference = RUNTIMES[PEERS[vs]](source, threads)
+    ours, theirs, apart = in_turns(model, reference, feeds, *times)
     ratio = statistics(ours)["median"] / statistics(theirs)["median"]
     return {
         "threads": threads,
         "armlet": statistics(ours),
-        "onnxruntime": statistics(theirs),
+        vs: statistics(theirs),
         "ratio": ratio,
         "relative_error": max((d.relative for d in apart), default=0.0),
     }
@@ -146,7 +170,7 @@ def _print(document: dict[str, Any]) -> None:
     columns = ("median", "p90", "p99", "min")
     rows = []
     for result in document["results"]:
-        for who in ("armlet", "onnxruntime"):
+        for who in ("armlet", *PEERS):
             if who in result:
                 times = [show.milliseconds(result[who][c]) for c in columns]
                 ratio = f"{result['ratio']:.3f}" if who == "armlet" and "ratio" in result else ""

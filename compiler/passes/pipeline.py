@@ -22,6 +22,7 @@ from . import (
     shuffle_channels,
     simplify,
     sink_reshapes,
+    sink_transposes,
     widen_half,
 )
 
@@ -30,6 +31,7 @@ Pass = Callable[[Function], Function]
 CANONICALIZE: list[tuple[str, Pass]] = [
     ("widen_half", widen_half.run),
     ("fold_constants", fold_constants.run),
+    ("sink_transposes", sink_transposes.run),
     ("simplify", simplify.run),
     ("fold_batch_norm", fold_batch_norm.run),
     ("fuse_activations", fuse_activations.run),
@@ -38,6 +40,7 @@ CANONICALIZE: list[tuple[str, Pass]] = [
     ("fuse_attention", fuse_attention.run),
     ("sink_reshapes", sink_reshapes.run),
     ("drop_reshapes", simplify.run),
+    ("sink_transposes_again", sink_transposes.run),
     ("fold_pad", fold_pad.run),
     ("fold_scale", fold_scale.run),
     ("simplify_again", simplify.run),
