@@ -25,10 +25,9 @@ BINARY = {
     "EQUAL": ("equal", tflite.EqualOptions),
     "LOGICAL_AND": ("logical_and", tflite.LogicalAndOptions),
     "LOGICAL_OR": ("logical_or", tflite.LogicalOrOptions),
-    "STABLEHLO_ADD": ("add", None), "STABLEHLO_SUBTRACT": ("sub", None),
-    "STABLEHLO_MULTIPLY": ("mul", None), "STABLEHLO_DIVIDE": ("div", None),
+    # of StableHLO's those for which LiteRT has kernels
+    "STABLEHLO_ADD": ("add", None), "STABLEHLO_MULTIPLY": ("mul", None),
     "STABLEHLO_MAXIMUM": ("maximum", None), "STABLEHLO_MINIMUM": ("minimum", None),
-    "STABLEHLO_POWER": ("pow", None),
 }  # fmt: skip
 
 
@@ -109,12 +108,6 @@ def floor_div(b: Emitter, x: Value, y: Value) -> Value:
     return b.call("div", b.call("sub", x, b.call("mod", x, y, fmod=0)), y)
 
 
-@handles("STABLEHLO_REMAINDER")
-def remainder(b: Emitter, x: Value, y: Value) -> Value:
-    """The remainder that has the sign of the dividend."""
-    return b.call("mod", x, y, fmod=1)
-
-
 @handles("ATAN2", options=tflite.ATan2Options)
 def atan2(b: Emitter, y: Value, x: Value) -> Value:
     """The arc tangent of y/x, in the quadrant of (x, y)."""
@@ -143,30 +136,3 @@ def select(b: Emitter, condition: Value, x: Value, y: Value) -> Value:
 @handles("SELECT_V2", options=tflite.SelectV2Options)
 def select_v2(b: Emitter, condition: Value, x: Value, y: Value) -> Value:
     return b.call("where", condition, x, y)
-
-
-@handles("STABLEHLO_SELECT")
-def stablehlo_select(b: Emitter, condition: Value, x: Value, y: Value) -> Value:
-    return b.call("where", condition, x, y)
-
-
-@handles("STABLEHLO_CLAMP")
-def clamp(b: Emitter, low: Value, x: Value, high: Value) -> Value:
-    return b.call("minimum", b.call("maximum", x, low), high)
-
-
-@handles("STABLEHLO_AND")
-def logical_and(b: Emitter, x: Value, y: Value) -> Value:
-    _expect_bool(x)
-    return b.call("logical_and", x, y)
-
-
-@handles("STABLEHLO_OR")
-def logical_or(b: Emitter, x: Value, y: Value) -> Value:
-    _expect_bool(x)
-    return b.call("logical_or", x, y)
-
-
-def _expect_bool(x: Value) -> None:
-    if x.type.dtype != "bool":
-        raise Unsupported("bit arithmetic is not supported")

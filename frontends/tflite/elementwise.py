@@ -17,9 +17,6 @@ from .tensors import dtype_of
 UNARY = {
     "FLOOR": "floor", "CEIL": "ceil", "LOG": "log", "SQRT": "sqrt", "SIN": "sin",
     "RELU": "relu", "LOGISTIC": "sigmoid", "TANH": "tanh", "ELU": "elu", "ROUND": "round",
-    "STABLEHLO_LOGISTIC": "sigmoid", "STABLEHLO_ABS": "abs", "STABLEHLO_COSINE": "cos",
-    "STABLEHLO_EXPONENTIAL": "exp", "STABLEHLO_FLOOR": "floor", "STABLEHLO_LOG": "log",
-    "STABLEHLO_NEGATE": "neg", "STABLEHLO_TANH": "tanh",
 }  # fmt: skip
 #: those whose options are a table without fields
 EMPTY = {
@@ -66,9 +63,8 @@ def activated(b: Emitter, x: Value, function: int) -> Value:
         if x.type.dtype[0] != "f":
             return b.call("minimum", b.call("maximum", x, b.full(x, low)), b.full(x, high))
         return b.call("clip", x, min=low, max=high)
-    if function == _Fused.TANH:
-        return b.call("tanh", x)
-    raise Unsupported(f"{function} is not known", attribute="fused_activation_function")
+    # LiteRT's kernels take no notice of others than these, but for recurrences
+    raise Unsupported(f"{function} is not supported", attribute="fused_activation_function")
 
 
 @handles("LEAKY_RELU", options=tflite.LeakyReluOptions)
@@ -91,7 +87,7 @@ def square(b: Emitter, x: Value) -> Value:
     return b.call("mul", x, x)
 
 
-@handles("RSQRT", "STABLEHLO_RSQRT")
+@handles("RSQRT")
 def reciprocal_square_root(b: Emitter, x: Value) -> Value:
     return b.call("reciprocal", b.call("sqrt", x))
 
@@ -111,11 +107,6 @@ def cast(
     outputs: tuple[Tensor, ...],
 ) -> Value:
     # LiteRT goes by the tensors: older converters do not write the options
-    return b.cast(x, dtype_of(outputs[0]))
-
-
-@handles("STABLEHLO_CONVERT")
-def convert(b: Emitter, x: Value, *, outputs: tuple[Tensor, ...]) -> Value:
     return b.cast(x, dtype_of(outputs[0]))
 
 

@@ -198,6 +198,9 @@ def bidirectional_sequence_lstm(
 ) -> Value | tuple[Value, ...]:
     if auxiliary is not None:
         raise Unsupported("an auxiliary input is not supported")
+    if merge_outputs and not time_major:
+        # LiteRT's kernel writes one direction over the other
+        raise Unsupported("it is supported where time is the first axis", attribute="merge_outputs")
     forwards = [
         fw_w_input, fw_w_forget, fw_w_cell, fw_w_output, fw_r_input, fw_r_forget, fw_r_cell,
         fw_r_output, fw_p_input, fw_p_forget, fw_p_output, fw_b_input, fw_b_forget, fw_b_cell,

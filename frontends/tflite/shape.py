@@ -42,11 +42,6 @@ def reshape(
     return b.reshape(x, wanted)
 
 
-@handles("STABLEHLO_RESHAPE")
-def stablehlo_reshape(b: Emitter, x: Value, *, outputs: tuple[Tensor, ...]) -> Value:
-    return b.reshape(x, outputs[0].shape)
-
-
 @handles("SQUEEZE", options=tflite.SqueezeOptions)
 def squeeze(b: Emitter, x: Value, *, squeeze_dims: tuple[int, ...] = ()) -> Value:
     held = b.static(x)
