@@ -69,13 +69,14 @@ class Graph:
         self,
         kind: str,
         inputs: Sequence[int],
-        shape: Sequence[int] = (),
+        shapes: Sequence[Sequence[int]] = (),
         options: type | None = None,
         dtypes: Sequence[str] = ("float32",),
         **values: Any,
     ) -> list[int]:
-        """The outputs, one for each dtype; LiteRT finds their shapes out by itself."""
-        outputs = [self.tensor(shape, dtype) for dtype in dtypes]
+        """The outputs, one for each dtype; of most operators LiteRT finds the shapes by itself."""
+        given = shapes or [()] * len(dtypes)
+        outputs = [self.tensor(shape, dtype) for shape, dtype in zip(given, dtypes)]
         self.operators.append(_Operator(kind, list(inputs), outputs, options, values))
         return outputs
 

@@ -61,7 +61,7 @@ class Grower:
         self, kind: str, inputs: list[int], *shapes: Shape, options: type | None = None, **more: Any
     ) -> list[int]:
         dtypes = ["float32"] * len(shapes)
-        outputs = self.graph.op(kind, inputs, (), options, dtypes, **more)
+        outputs = self.graph.op(kind, inputs, shapes, options, dtypes, **more)
         for index in inputs:
             if index in self.readers:
                 self.readers[index] += 1
