@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from armlet.compare import Difference, allowances, difference
+from armlet.compiler.ir.names import split_transposed
 from armlet.compiler.ops.blocked import unpack_array
 from armlet.compiler.select.layouts import plain_name
 from armlet.model import OpenModel
@@ -41,10 +42,18 @@ class LayerDifference:
 
 
 def plain(name: str, data: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """A value in the layout of the source model: blocked channels in their place again."""
-    if name != plain_name(name) and data.ndim == 5 and right.ndim == 4:
-        return unpack_array(data, right.shape[1])
-    return data
+    """A value in the layout of the source model: channels and axes in their place again."""
+    whole = plain_name(name)
+    _, perm = split_transposed(whole)
+    axes = perm or tuple(range(right.ndim))
+    if name != whole and data.ndim == 5 and right.ndim == 4:
+        data = unpack_array(data, right.shape[axes[1]])
+    return data.transpose(np.argsort(axes)) if perm and data.ndim == len(perm) else data
+
+
+def source_name(name: str) -> str:
+    """What the source model calls a value, whatever its layout."""
+    return split_transposed(plain_name(name))[0]
 
 
 def _allowed(right: np.ndarray, tolerance: float) -> float:
@@ -66,12 +75,12 @@ def compare_layers(
     """
     outputs = reference.run(feeds)
     outputs = {o.name: outputs[o.name] for o in model.outputs}
-    inner = reference.values(feeds, {plain_name(t.value) for t in model.tasks})
+    inner = reference.values(feeds, {source_name(t.value) for t in model.tasks})
     found: list[LayerDifference] = []
     sources = iter([t.source for t in model.tasks])
 
     def observe(name: str, data: np.ndarray) -> None:
-        source, base = next(sources), plain_name(name)
+        source, base = next(sources), source_name(name)
         if base not in inner or base in outputs:
             return
         right = inner[base]

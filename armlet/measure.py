@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from armlet.artifact import CompiledModel
 from armlet.compare import TOLERANCE, Difference, allowances, difference
-from armlet.errors import MissingPackageError, VerificationError
-from armlet.reference import OnnxRuntime
+from armlet.errors import VerificationError
+from armlet.reference import Runtime
 
 #: seconds of a turn; short, so that both meet the same weather
 TURN = 0.2
 #: after a turn, until the other's waiting threads have gone to sleep
 REST = 0.02
-
-
-def require_onnxruntime() -> None:
-    if importlib.util.find_spec("onnxruntime") is None:
-        raise MissingPackageError(
-            "comparing needs ONNX Runtime", way_out="python -m pip install 'armlet[verify]'"
-        )
 
 
 def statistics(seconds: np.ndarray) -> dict[str, float]:
@@ -41,7 +32,7 @@ def statistics(seconds: np.ndarray) -> dict[str, float]:
 
 
 def compared(
-    model: CompiledModel, reference: OnnxRuntime, feeds: Mapping[str, np.ndarray]
+    model: CompiledModel, reference: Runtime, feeds: Mapping[str, np.ndarray]
 ) -> list[Difference]:
     """The differences of the outputs; ``VerificationError`` if one is too large."""
     right = reference.run(feeds)
@@ -56,19 +47,6 @@ def compared(
                 way_out=f"armlet diff {reference.path} {model.path}",
             )
     return apart
-
-
-def _bound(reference: OnnxRuntime, feeds: Mapping[str, np.ndarray]) -> Callable[[], Any]:
-    """One run of ONNX Runtime without copies of inputs, as armlet's are bound."""
-    session = reference.session
-    binding = session.io_binding()
-    known = {i.name for i in session.get_inputs()}
-    for name, data in feeds.items():
-        if name in known:
-            binding.bind_cpu_input(name, np.ascontiguousarray(data))
-    for output in session.get_outputs():
-        binding.bind_output(output.name)
-    return lambda: session.run_with_iobinding(binding)
 
 
 def _turn(run: Callable[[], Any], seconds: float) -> list[float]:
@@ -86,16 +64,14 @@ def _turn(run: Callable[[], Any], seconds: float) -> list[float]:
 
 def in_turns(
     model: CompiledModel,
-    source: Path,
+    reference: Runtime,
     feeds: Mapping[str, np.ndarray],
-    threads: int,
     seconds: float,
     warmup: float,
 ) -> tuple[np.ndarray, np.ndarray, list[Difference]]:
-    """Seconds of every run of the artifact and of ONNX Runtime, and how their answers differ."""
-    reference = OnnxRuntime(source, threads)
+    """Seconds of every run of the artifact and of the peer, and how their answers differ."""
     apart = compared(model, reference, feeds)
-    peer = _bound(reference, feeds)
+    peer = reference.bound(feeds)
     ours: list[float] = []
     theirs: list[float] = []
 

@@ -1,4 +1,4 @@
-"""The source model's own answer: by ONNX Runtime where it is installed, else by NumPy.
+"""The source model's own answer: by its framework's runtime where installed, else by NumPy.
 
 ``values`` beside the outputs are the tensors inside the model, by the framework's names.
 """
@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from armlet.compiler.ir import Module
 from armlet.compiler.ops.interpreter import evaluate
-from armlet.errors import ExecutionError
+from armlet.errors import ExecutionError, MissingPackageError
 
 Arrays = dict[str, np.ndarray]
 
@@ -32,6 +32,21 @@ class Reference(Protocol):
         """Those of the named inner tensors that the model has."""
 
 
+class Runtime(Reference, Protocol):
+    """A framework's own runtime, on the model's file."""
+
+    path: Path
+    #: the format that it reads, the package that it is, and armlet's extra that installs it
+    format: ClassVar[str]
+    package: ClassVar[str]
+    extra: ClassVar[str]
+
+    def __init__(self, path: Path, threads: int = 0) -> None: ...
+
+    def bound(self, feeds: Mapping[str, np.ndarray]) -> Callable[[], Any]:
+        """One run whose inputs lie there already, as armlet's are bound."""
+
+
 class OnnxRuntime:
     """ONNX Runtime on the model's file.
 
@@ -40,6 +55,7 @@ class OnnxRuntime:
     """
 
     name = "ONNX Runtime"
+    format, package, extra = "onnx", "onnxruntime", "verify"
 
     def __init__(self, path: Path, threads: int = 0, literal: bool = False) -> None:
         self.path, self.threads, self.literal = path, threads, literal
@@ -58,11 +74,7 @@ class OnnxRuntime:
         try:
             return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions have no common base but this
-            raise ExecutionError(
-                f"ONNX Runtime cannot open the model: {str(error).splitlines()[0]}",
-                where=str(self.path),
-                way_out="uninstall onnxruntime to verify against armlet's own evaluation",
-            ) from error
+            raise _cannot(self, "open", error) from error
 
     def _run(self, session: Any, feeds: Mapping[str, np.ndarray]) -> Arrays:
         known = {i.name for i in session.get_inputs()}
@@ -70,10 +82,7 @@ class OnnxRuntime:
         try:
             outputs = session.run(names, {k: v for k, v in feeds.items() if k in known})
         except Exception as error:
-            raise ExecutionError(
-                f"ONNX Runtime cannot run the model: {str(error).splitlines()[0]}",
-                where=str(self.path),
-            ) from error
+            raise _cannot(self, "run", error) from error
         return dict(zip(names, outputs))
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
@@ -88,6 +97,113 @@ class OnnxRuntime:
         wanted = [n for n in dict.fromkeys(names) if n in made and n not in outputs]
         model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in wanted)
         return self._run(self._open(model.SerializeToString()), feeds)
+
+    def bound(self, feeds: Mapping[str, np.ndarray]) -> Callable[[], Any]:
+        binding = self.session.io_binding()
+        known = {i.name for i in self.session.get_inputs()}
+        for name, data in feeds.items():
+            if name in known:
+                binding.bind_cpu_input(name, np.ascontiguousarray(data))
+        for output in self.session.get_outputs():
+            binding.bind_output(output.name)
+        return lambda: self.session.run_with_iobinding(binding)
+
+
+class LiteRT:
+    """LiteRT on the model's file; variables are zero at the start of every run."""
+
+    name = "LiteRT"
+    format, package, extra = "tflite", "ai_edge_litert", "litert"
+
+    def __init__(self, path: Path, threads: int = 0) -> None:
+        from armlet.frontends.tflite import reader
+
+        self.path, self.threads = path, threads
+        model = reader.read(path)
+        self.inputs, self.outputs = model.input_names(), model.output_names()
+        self.interpreter = self._open()
+
+    def _open(self, **options: Any) -> Any:
+        from ai_edge_litert.interpreter import Interpreter as Interpreted
+
+        # TFLite's logger writes to the standard error; only its verbosity is this package's
+        try:
+            return Interpreted(str(self.path), num_threads=self.threads or None, **options)
+        except (ValueError, RuntimeError) as error:
+            raise _cannot(self, "open", error) from error
+
+    def _fed(self, interpreter: Any, feeds: Mapping[str, np.ndarray]) -> None:
+        try:
+            details = interpreter.get_input_details()
+            for name, each in zip(self.inputs, details):
+                if tuple(each["shape"]) != feeds[name].shape:
+                    interpreter.resize_tensor_input(each["index"], feeds[name].shape)
+            interpreter.allocate_tensors()
+            for name, each in zip(self.inputs, details):
+                interpreter.set_tensor(each["index"], np.ascontiguousarray(feeds[name]))
+        except (ValueError, RuntimeError) as error:
+            raise _cannot(self, "run", error) from error
+
+    def _invoke(self, interpreter: Any, feeds: Mapping[str, np.ndarray]) -> Arrays:
+        self._fed(interpreter, feeds)
+        try:
+            interpreter.reset_all_variables()
+            interpreter.invoke()
+        except (ValueError, RuntimeError) as error:
+            raise _cannot(self, "run", error) from error
+        found = [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()]
+        return dict(zip(self.outputs, found))
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
+        return self._invoke(self.interpreter, feeds)
+
+    def values(self, feeds: Mapping[str, np.ndarray], names: Iterable[str]) -> Arrays:
+        from ai_edge_litert.interpreter import OpResolverType
+
+        # a delegate does not keep the tensors inside
+        interpreter = self._open(
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        found, wanted = self._invoke(interpreter, feeds), set(names)
+        for details in interpreter.get_tensor_details():
+            if details["name"] in wanted and details["name"] not in found:
+                try:
+                    found[details["name"]] = interpreter.get_tensor(details["index"])
+                except ValueError:  # it lies in another graph, or was never made
+                    continue
+        return found
+
+    def bound(self, feeds: Mapping[str, np.ndarray]) -> Callable[[], Any]:
+        self._fed(self.interpreter, feeds)
+        return self.interpreter.invoke  # type: ignore[no-any-return]
+
+
+#: format -> who runs its models
+RUNTIMES: dict[str, type[Runtime]] = {r.format: r for r in (OnnxRuntime, LiteRT)}
+
+
+def _cannot(runtime: Runtime, what: str, error: Exception) -> ExecutionError:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    way_out = f"uninstall {runtime.package} to verify against armlet's own evaluation"
+    return ExecutionError(
+        f"{runtime.name} cannot {what} the model: {lines[0]}",
+        where=str(runtime.path),
+        way_out=way_out if what == "open" else "",
+    )
+
+
+def is_installed(runtime: type[Runtime]) -> bool:
+    return importlib.util.find_spec(runtime.package) is not None
+
+
+def require(runtime: type[Runtime]) -> None:
+    """``MissingPackageError`` where the runtime is not installed."""
+    if not is_installed(runtime):
+        raise MissingPackageError(
+            f"comparing needs {runtime.name}",
+            way_out=f"python -m pip install 'armlet[{runtime.extra}]'",
+        )
 
 
 class Interpreter:
@@ -120,7 +236,9 @@ def is_quantised(module: Module) -> bool:
 def reference_of(module: Module, threads: int = 0) -> Reference:
     """Whoever can answer for the model that ``module`` was loaded from."""
     path = module.metadata.get("path")
-    has_runtime = importlib.util.find_spec("onnxruntime") is not None
-    if path and module.metadata.get("format") == "onnx" and has_runtime:
+    runtime = RUNTIMES.get(str(module.metadata.get("format")))
+    if not path or runtime is None or not is_installed(runtime):
+        return Interpreter(module)
+    if runtime is OnnxRuntime:
         return OnnxRuntime(Path(path), threads, is_quantised(module))
-    return Interpreter(module)
+    return runtime(Path(path), threads)

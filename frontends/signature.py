@@ -47,7 +47,7 @@ def _parameter(parameter: inspect.Parameter, hint: Any) -> Parameter:
     members = typing.get_args(hint) if union else (hint,)
     real = [m for m in members if m is not type(None)]
     classes = frozenset(m for m in real if isinstance(m, type))
-    required = parameter.default is inspect.Parameter.empty
+    required = parameter.default is inspect.Parameter.empty and type(None) not in members
     return Parameter(parameter.name, real[0], classes, required)
 
 

@@ -1,4 +1,4 @@
-"""``armlet bench``: how long a model takes, here or on a device, alone or beside ONNX Runtime."""
+"""``armlet bench``: how long a model takes, here or on a device, alone or beside another runtime."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from armlet.errors import SettingError
 
 from . import bench_tables, show
-from .bench_modes import MODES, Options
+from .bench_modes import MODES, PEERS, Options
 from .options import (
     InputFile,
     Inputs,
@@ -29,8 +29,6 @@ from .options import (
 
 if TYPE_CHECKING:
     from armlet.verify import Model
-
-PEERS = ("onnxruntime",)
 
 
 def bench(
@@ -63,7 +61,9 @@ def bench(
     ] = False,
     vs: Annotated[
         str | None,
-        typer.Option(metavar="onnxruntime", help="Measure this too, in turns with armlet."),
+        typer.Option(
+            metavar="PEER", help="Measure onnxruntime or litert too, in turns with armlet."
+        ),
     ] = None,
     model: Annotated[
         Path | None,
@@ -97,11 +97,11 @@ def bench(
     options = Options(
         counts_of("--threads", threads) if threads else [0],
         seconds_of("--sustained", sustained) if sustained else seconds,
-        warmup, input or ["random"], inputs, paced, per_layer,
+        warmup, input or ["random"], inputs, paced, per_layer, vs,
     )  # fmt: skip
     for path in filter(None, (html, output)):
         _check_writable(path)
-    compiled = _compiled(artifact, model, bool(vs), target, shapes_of(shape), device)
+    compiled = _compiled(artifact, model, vs, target, shapes_of(shape), device)
     source = (model if is_artifact(artifact) else artifact) if vs else None
     with place_of(device) as place:
         found = MODES[mode](place, compiled, options, source)
@@ -155,31 +155,43 @@ def _publish(document: dict[str, Any], html: Path | None, output: Path | None) -
 def _compiled(
     path: Path,
     source: Path | None,
-    compare: bool,
+    vs: str | None,
     target: str,
     shapes: dict[str, tuple[int, ...]],
     device: str,
 ) -> Path | Model:
     """The artifact; whatever stands in the way of comparing is told before anything is timed."""
     from armlet import api
+    from armlet.reference import RUNTIMES, require
 
-    if compare:
-        from armlet.measure import require_onnxruntime
-
-        require_onnxruntime()
+    if vs:
+        require(RUNTIMES[PEERS[vs]])
     if not is_artifact(path):
+        if vs:
+            _check_peer(vs, path)
         if not device:
             run_here(target)
         chosen = target_at(device, target)
         with show.working(f"compiling {path.name}") as progress:
             return api.compile(path, chosen, shapes=shapes, progress=progress)
-    if not compare:
+    if not vs:
         return path
     if source is None:
         raise SettingError("--vs needs the source model of an artifact", way_out="--model MODEL")
+    _check_peer(vs, source)
     with api.open(path, threads=1) as model:
         source_of(model, source)
     return path
+
+
+def _check_peer(vs: str, source: Path) -> None:
+    """The peer must read the model's format."""
+    from armlet.frontends import format_of
+
+    format = format_of(source)
+    if PEERS[vs] != format:
+        fits = ", ".join(f"--vs {name}" for name, known in PEERS.items() if known == format)
+        raise SettingError(f"{vs} does not read {source}", way_out=f"use {fits}")
 
 
 def is_artifact(path: Path) -> bool:

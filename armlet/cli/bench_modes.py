@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Rows = list[dict[str, Any]]
 
+#: what ``--vs`` names -> the format that it reads
+PEERS = {"onnxruntime": "onnx", "litert": "tflite"}
+
 
 @dataclass(frozen=True)
 class Options:
@@ -34,6 +37,7 @@ class Options:
     inputs: Path | None
     rate: float
     per_layer: bool
+    vs: str | None
 
     def feeds(self, model: OpenModel) -> dict[str, Any]:
         return feeds_of(model, self.input, self.inputs)
@@ -75,14 +79,15 @@ def _layers(row: dict[str, Any], model: OpenModel, feeds: dict[str, Any], option
 def _vs(place: Place, artifact: Artifact, options: Options, source: Path | None) -> Rows:
     from armlet.artifact import CompiledModel
     from armlet.measure import in_turns, statistics
+    from armlet.reference import RUNTIMES
 
     rows = []
     for threads, model, feeds in options.each(place, artifact):
-        assert source is not None and isinstance(model, CompiledModel)
-        times = (options.seconds, options.warmup)
-        ours, theirs, apart = in_turns(model, source, feeds, threads, *times)
-        found = {"armlet": statistics(ours), "onnxruntime": statistics(theirs)}
-        ratio = found["armlet"]["median"] / found["onnxruntime"]["median"]
+        assert source is not None and options.vs and isinstance(model, CompiledModel)
+        peer = RUNTIMES[PEERS[options.vs]](source, threads)
+        ours, theirs, apart = in_turns(model, peer, feeds, options.seconds, options.warmup)
+        found = {"armlet": statistics(ours), options.vs: statistics(theirs)}
+        ratio = found["armlet"]["median"] / found[options.vs]["median"]
         error = max((d.relative for d in apart), default=0.0)
         rows.append({"threads": threads, **found, "ratio": ratio, "relative_error": error})
         _layers(rows[-1], model, feeds, options)

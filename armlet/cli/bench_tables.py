@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import show
+from .bench_modes import PEERS
 from .profile import print_layers
 
 _TIMES = ("median", "p90", "p99", "min")
@@ -21,7 +22,7 @@ def _warm(results: Sequence[Mapping[str, Any]]) -> None:
     compared = any("ratio" in result for result in results)
     rows = []
     for result in results:
-        for who in ("armlet", "onnxruntime"):
+        for who in ("armlet", *PEERS):
             if who in result:
                 ratio = f"{result['ratio']:.3f}" if who == "armlet" and compared else ""
                 row = [who, result["threads"], *times(result[who]), result[who]["runs"]]

@@ -145,12 +145,20 @@ def _toolchain() -> Finding:
     return Finding("toolchain", "ok", f"ziglang {toolchain.version()} compiles and links")
 
 
-def _onnxruntime() -> Finding:
+def _peer(package: str, extra: str) -> Finding:
     try:
-        return Finding("onnxruntime", "ok", metadata.version("onnxruntime"))
+        return Finding(package, "ok", metadata.version(package))
     except metadata.PackageNotFoundError:
         text = "not installed: answers are compared with NumPy's, which is slower"
-        return Finding("onnxruntime", "note", text, "python -m pip install 'armlet[verify]'")
+        return Finding(package, "note", text, f"python -m pip install 'armlet[{extra}]'")
+
+
+def _onnxruntime() -> Finding:
+    return _peer("onnxruntime", "verify")
+
+
+def _litert() -> Finding:
+    return _peer("ai-edge-litert", "litert")
 
 
 def _cpu() -> Finding:
@@ -223,6 +231,7 @@ EXAMINATIONS: dict[str, Callable[[], Finding]] = {
     "tvm": _tvm,
     "toolchain": _toolchain,
     "onnxruntime": _onnxruntime,
+    "litert": _litert,
     "cpu": _cpu,
     "others": _other_machines,
     "cache": _cache,

@@ -23,6 +23,7 @@ from . import (
     shuffle_channels,
     simplify,
     sink_reshapes,
+    sink_transposes,
     widen_half,
 )
 
@@ -31,6 +32,7 @@ Pass = Callable[[Function], Function]
 CANONICALIZE: list[tuple[str, Pass]] = [
     ("widen_half", widen_half.run),
     ("fold_constants", fold_constants.run_early),
+    ("sink_transposes", sink_transposes.run),
     ("simplify", simplify.run),
     ("integer_arithmetic", integer_arithmetic.run),
     ("fold_weights", fold_constants.run),
@@ -41,6 +43,7 @@ CANONICALIZE: list[tuple[str, Pass]] = [
     ("fuse_attention", fuse_attention.run),
     ("sink_reshapes", sink_reshapes.run),
     ("drop_reshapes", simplify.run),
+    ("sink_transposes_again", sink_transposes.run),
     ("fold_pad", fold_pad.run),
     ("fold_scale", fold_scale.run),
     ("simplify_again", simplify.run),

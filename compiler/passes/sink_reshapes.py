@@ -1,7 +1,5 @@
 """Let elementwise operators see the tensor before a reshape, so that reshapes meet and cancel.
 
-Before a transpose too, where they have one operand: nearer to the anchor that they may follow.
-
     %1 = reshape(%x) {shape=[1,8,64]}          %1 = relu(%x)
     %2 = relu(%1)                        ->    %2 = reshape(%1) {shape=[1,8,64]}
 
@@ -87,11 +85,6 @@ def past_second_constant(m: Match, b: Builder) -> Value | None:
 @rules.add(call(_ELEMENTWISE, const("c"), reshaped))
 def past_first_constant(m: Match, b: Builder) -> Value | None:
     return _past_constant(m, b, constant_first=True)
-
-
-@rules.add(call(_ELEMENTWISE, call("transpose", any_("x"), single_reader=True, bind="transpose")))
-def past_transpose(m: Match, b: Builder) -> Value | None:
-    return b.call(m.calls["transpose"].op, b.call(m.root.op, m["x"]))
 
 
 def run(function: Function) -> Function:

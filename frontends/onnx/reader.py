@@ -11,6 +11,7 @@ import onnx
 from google.protobuf.message import DecodeError, Message
 
 from armlet.errors import ModelFileError, UnsupportedModelError
+from armlet.frontends.files import read_bytes
 
 #: the opsets of the default domain that the handlers know
 OLDEST_OPSET, NEWEST_OPSET = 7, 28
@@ -22,22 +23,7 @@ _EXPORT_AGAIN = "export or download the model again"
 
 def read(path: Path) -> onnx.ModelProto:
     """The model in a file, without its external data."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise ModelFileError("there is no such file", where=str(path)) from None
-    except IsADirectoryError:
-        raise ModelFileError(
-            "this is a folder", where=str(path), way_out="name the .onnx file in it"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ModelFileError(f"the file cannot be read: {error}", where=str(path)) from None
-    if not data:
-        raise ModelFileError("the file is empty", where=str(path), way_out=_EXPORT_AGAIN)
-    if data.startswith(b"version https://git-lfs"):
-        raise ModelFileError(
-            "this is a Git LFS pointer, not the model", where=str(path), way_out="git lfs pull"
-        )
+    data = read_bytes(path, ".onnx")
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)

@@ -92,21 +92,3 @@ def main(%x: f32[6]) -> f32[2,2,3] {
 """,
         unchanged=True,
     )
-
-
-def test_an_activation_comes_before_a_transpose():
-    check_pass(
-        sink_reshapes.run,
-        """def main(%x: f32[2,3,4]) -> f32[4,2,3] {
-  %t = transpose(%x) {perm=[2,0,1]} : f32[4,2,3]  # "t"
-  %y = sigmoid(%t) : f32[4,2,3]  # "y"
-  return %y
-}
-""",
-        """def main(%x: f32[2,3,4]) -> f32[4,2,3] {
-  %1 = sigmoid(%x) : f32[2,3,4]  # "y"
-  %y = transpose(%1) {perm=[2,0,1]} : f32[4,2,3]  # "y"
-  return %y
-}
-""",
-    )

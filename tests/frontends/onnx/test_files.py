@@ -94,10 +94,10 @@ def test_contents_that_are_no_model(name: str, tmp_path: Path) -> None:
     refused(tmp_path / "m.onnx", ModelFileError, text)
 
 
-@pytest.mark.parametrize("suffix", [".tflite", ".pt", ".pb", ".safetensors"])
+@pytest.mark.parametrize("suffix", [".keras", ".pt", ".pb", ".safetensors"])
 def test_other_formats_are_named(suffix: str, tmp_path: Path) -> None:
     error = refused(tmp_path / f"m{suffix}", ModelFileError, "cannot be read")
-    assert error.way_out == "export the model as ONNX"
+    assert error.way_out == "export the model as ONNX or TFLite"
 
 
 def test_a_model_of_any_name_is_known_by_its_content(tmp_path: Path) -> None:
