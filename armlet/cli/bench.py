@@ -1,4 +1,4 @@
-"""``armlet bench``: how long a model takes, here or on a device, alone or beside another runtime."""
+"""``armlet bench``: how long a model takes, here or on a device, alone or beside a peer."""
 
 from __future__ import annotations
 
