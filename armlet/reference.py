@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-from collections.abc import Callable, Iterable, Mapping
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -103,6 +106,20 @@ class OnnxRuntime:
         return lambda: self.session.run_with_iobinding(binding)
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing is written to the standard error: LiteRT tells there of delegates, unasked."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 class LiteRT:
     """LiteRT on the model's file; variables are zero at the start of every run."""
 
@@ -120,9 +137,9 @@ class LiteRT:
     def _open(self, **options: Any) -> Any:
         from ai_edge_litert.interpreter import Interpreter as Interpreted
 
-        # TFLite's logger writes to the standard error; only its verbosity is this package's
         try:
-            return Interpreted(str(self.path), num_threads=self.threads or None, **options)
+            with _quiet():
+                return Interpreted(str(self.path), num_threads=self.threads or None, **options)
         except (ValueError, RuntimeError) as error:
             raise _cannot(self, "open", error) from error
 
@@ -132,7 +149,8 @@ class LiteRT:
             for name, each in zip(self.inputs, details):
                 if tuple(each["shape"]) != feeds[name].shape:
                     interpreter.resize_tensor_input(each["index"], feeds[name].shape)
-            interpreter.allocate_tensors()
+            with _quiet():
+                interpreter.allocate_tensors()
             for name, each in zip(self.inputs, details):
                 interpreter.set_tensor(each["index"], np.ascontiguousarray(feeds[name]))
         except (ValueError, RuntimeError) as error:
@@ -159,7 +177,10 @@ class LiteRT:
             experimental_preserve_all_tensors=True,
             experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         )
-        found, wanted = self._invoke(interpreter, feeds), set(names)
+        try:
+            found, wanted = self._invoke(interpreter, feeds), set(names)
+        except ExecutionError:  # some operators are known to the delegate alone
+            return self.run(feeds)
         for details in interpreter.get_tensor_details():
             if details["name"] in wanted and details["name"] not in found:
                 try:
