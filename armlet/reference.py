@@ -35,29 +35,46 @@ class Reference(Protocol):
         """Those of the named inner tensors that the model has."""
 
 
-class Runtime(Reference, Protocol):
-    """A framework's own runtime, on the model's file."""
+class Runtime:
+    """A framework's own runtime on the model's file: a reference, and a peer to measure."""
 
-    path: Path
+    name: str
     #: the format that it reads, the package that it is, and armlet's extra that installs it
     format: ClassVar[str]
     package: ClassVar[str]
     extra: ClassVar[str]
 
-    def __init__(self, path: Path, threads: int = 0) -> None: ...
+    def __init__(self, path: Path, threads: int = 0) -> None:
+        self.path, self.threads = path, threads
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
+        raise NotImplementedError
+
+    def values(self, feeds: Mapping[str, np.ndarray], names: Iterable[str]) -> Arrays:
+        raise NotImplementedError
 
     def bound(self, feeds: Mapping[str, np.ndarray]) -> Callable[[], Any]:
         """One run whose inputs lie there already, as armlet's are bound."""
+        raise NotImplementedError
+
+    def cannot(self, what: str, error: Exception) -> ExecutionError:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        way_out = f"uninstall {self.package} to verify against armlet's own evaluation"
+        return ExecutionError(
+            f"{self.name} cannot {what} the model: {lines[0]}",
+            where=str(self.path),
+            way_out=way_out if what == "open" else "",
+        )
 
 
-class OnnxRuntime:
+class OnnxRuntime(Runtime):
     """ONNX Runtime on the model's file."""
 
     name = "ONNX Runtime"
     format, package, extra = "onnx", "onnxruntime", "verify"
 
     def __init__(self, path: Path, threads: int = 0) -> None:
-        self.path, self.threads = path, threads
+        super().__init__(path, threads)
         self.session = self._open(path)
 
     def _open(self, model: Any) -> Any:
@@ -71,7 +88,7 @@ class OnnxRuntime:
         try:
             return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions have no common base but this
-            raise _cannot(self, "open", error) from error
+            raise self.cannot("open", error) from error
 
     def _run(self, session: Any, feeds: Mapping[str, np.ndarray]) -> Arrays:
         known = {i.name for i in session.get_inputs()}
@@ -79,7 +96,7 @@ class OnnxRuntime:
         try:
             outputs = session.run(names, {k: v for k, v in feeds.items() if k in known})
         except Exception as error:
-            raise _cannot(self, "run", error) from error
+            raise self.cannot("run", error) from error
         return dict(zip(names, outputs))
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
@@ -120,7 +137,7 @@ def _quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
-class LiteRT:
+class LiteRT(Runtime):
     """LiteRT on the model's file; variables are zero at the start of every run."""
 
     name = "LiteRT"
@@ -129,7 +146,7 @@ class LiteRT:
     def __init__(self, path: Path, threads: int = 0) -> None:
         from armlet.frontends.tflite import reader
 
-        self.path, self.threads = path, threads
+        super().__init__(path, threads)
         model = reader.read(path)
         self.inputs, self.outputs = model.input_names(), model.output_names()
         self.interpreter = self._open()
@@ -141,7 +158,7 @@ class LiteRT:
             with _quiet():
                 return Interpreted(str(self.path), num_threads=self.threads or None, **options)
         except (ValueError, RuntimeError) as error:
-            raise _cannot(self, "open", error) from error
+            raise self.cannot("open", error) from error
 
     def _fed(self, interpreter: Any, feeds: Mapping[str, np.ndarray]) -> None:
         try:
@@ -154,7 +171,7 @@ class LiteRT:
             for name, each in zip(self.inputs, details):
                 interpreter.set_tensor(each["index"], np.ascontiguousarray(feeds[name]))
         except (ValueError, RuntimeError) as error:
-            raise _cannot(self, "run", error) from error
+            raise self.cannot("run", error) from error
 
     def _invoke(self, interpreter: Any, feeds: Mapping[str, np.ndarray]) -> Arrays:
         self._fed(interpreter, feeds)
@@ -162,7 +179,7 @@ class LiteRT:
             interpreter.reset_all_variables()
             interpreter.invoke()
         except (ValueError, RuntimeError) as error:
-            raise _cannot(self, "run", error) from error
+            raise self.cannot("run", error) from error
         found = [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()]
         return dict(zip(self.outputs, found))
 
@@ -194,18 +211,9 @@ class LiteRT:
         return self.interpreter.invoke  # type: ignore[no-any-return]
 
 
+_ALL: list[type[Runtime]] = [OnnxRuntime, LiteRT]
 #: format -> who runs its models
-RUNTIMES: dict[str, type[Runtime]] = {r.format: r for r in (OnnxRuntime, LiteRT)}
-
-
-def _cannot(runtime: Runtime, what: str, error: Exception) -> ExecutionError:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    way_out = f"uninstall {runtime.package} to verify against armlet's own evaluation"
-    return ExecutionError(
-        f"{runtime.name} cannot {what} the model: {lines[0]}",
-        where=str(runtime.path),
-        way_out=way_out if what == "open" else "",
-    )
+RUNTIMES = {runtime.format: runtime for runtime in _ALL}
 
 
 def is_installed(runtime: type[Runtime]) -> bool:

@@ -1,7 +1,7 @@
 """Every command and every Python example in the documentation runs.
 
 Commands are the ``$`` lines of ``console`` blocks; only installing is left out. They run one
-after the other in a folder with ``model.onnx`` and links to the tree.
+after the other in a folder with ``model.onnx``, ``model.tflite`` and links to the tree.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tests.frontends.tflite.random_graphs import small_network
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))]
@@ -34,6 +36,7 @@ def test_a_pages_examples_run(page, small_cnn, tmp_path, monkeypatch):
     work = tmp_path / "work"
     work.mkdir()
     small_cnn.rename(work / "model.onnx")
+    (work / "model.tflite").write_bytes(small_network())
     for name in ("examples", "runtime"):
         (work / name).symlink_to(ROOT / name)
     monkeypatch.chdir(work)

@@ -10,23 +10,14 @@ import pytest
 import armlet
 from armlet import reference
 from armlet.errors import MissingPackageError, SettingError
-from tests.frontends.tflite.builder import file_of
-from tests.frontends.tflite.random_graphs import Grower
+from tests.frontends.tflite.random_graphs import small_network
 
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two convolutions with a residual, channels last."""
-    grower = Grower(3)
-    x = grower.graph.inputs[0]
-    grower.conv(x, *grower.input)
-    first = list(grower.shapes)[-1]
-    grower.depthwise(first, *grower.shapes[first])
-    second = list(grower.shapes)[-1]
-    grower.residual(second, *grower.shapes[second])
-    grower.graph.outputs = [list(grower.shapes)[-1]]
     path = tmp_path_factory.mktemp("tflite") / "network.tflite"
-    path.write_bytes(file_of(grower.graph))
+    path.write_bytes(small_network())
     return path
 
 
