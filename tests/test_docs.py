@@ -1,7 +1,7 @@
 """Every command and every Python example in the documentation runs.
 
 Commands are the ``$`` lines of ``console`` blocks; only installing is left out. They run one
-after the other in a folder with ``model.onnx`` and links to the tree.
+after the other in a folder with ``model.onnx``, ``model.tflite`` and links to the tree.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pytest
 
 from armlet.compiler.link.agent import agent_program
 from armlet.targets import target
+from tests.frontends.tflite.random_graphs import small_network
 
 from .rpc.programs import installed
 
@@ -50,6 +51,7 @@ def test_a_pages_examples_run(page, small_cnn, tmp_path, monkeypatch, devices):
     work = tmp_path / "work"
     work.mkdir()
     small_cnn.rename(work / "model.onnx")
+    (work / "model.tflite").write_bytes(small_network())
     for name in ("examples", "runtime"):
         (work / name).symlink_to(ROOT / name)
     monkeypatch.chdir(work)

@@ -46,8 +46,8 @@ def moved(op: Op, perm: Perm) -> tuple[Op, Perm] | None:
         before, after = (tuple(edges[a] for a in back) for edges in (op.before, op.after))
         return replace(op, before=before, after=after), perm
     if isinstance(op, Slice):
-        parts = [tuple(v[a] for a in back) for v in (op.starts, op.sizes, op.steps)]
-        return replace(op, starts=parts[0], sizes=parts[1], steps=parts[2]), perm
+        starts, steps = (tuple(v[a] for a in back) for v in (op.starts, op.steps))
+        return replace(op, starts=starts, sizes=tuple(op.sizes[a] for a in back), steps=steps), perm
     if isinstance(op, Reduction) and op.axes:
         gone = tuple(sorted(perm[a % len(perm)] for a in op.axes))
         return replace(op, axes=gone), _left(perm, () if op.keepdims else gone)
@@ -55,7 +55,7 @@ def moved(op: Op, perm: Perm) -> tuple[Op, Perm] | None:
         axis = perm[op.axis % len(perm)]
         return replace(op, axis=axis), _left(perm, () if op.keepdims else (axis,))
     if isinstance(op, (Softmax, LogSoftmax)):
-        return replace(op, axis=perm[op.axis % len(perm)]), perm
+        return replace(op, axis=perm[op.axis % len(perm)]), perm  # type: ignore[call-arg]
     return None
 
 

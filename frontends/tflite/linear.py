@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import tflite
 
 from armlet.compiler.ir import Value
@@ -81,5 +80,5 @@ def log_softmax(b: Emitter, x: Value) -> Value:
 def l2_normalization(b: Emitter, x: Value, *, fused_activation_function: int = 0) -> Value:
     norm = b.call("reduce_l2", x, axes=(b.axis(-1, x.type.rank),), keepdims=True)
     # the smallest divisor is that of LiteRT
-    y = b.call("div", x, b.call("maximum", norm, b.full(x, np.float32(1e-6))))
+    y = b.call("div", x, b.call("maximum", norm, b.full(x, 1e-6)))
     return activated(b, y, fused_activation_function)

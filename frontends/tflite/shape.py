@@ -161,40 +161,49 @@ def strided_slice(
     held = b.static(x)
     if not len(first) == len(last) == len(every):
         raise Unsupported("begin, end and strides do not belong together")
-    entries = range(len(first))
-    dots = [i for i in entries if ellipsis_mask >> i & 1]
-    added = {i for i in entries if new_axis_mask >> i & 1} - set(dots)
+    if offset:
+        last = [low + size for low, size in zip(first, last)]
+    places = range(len(first))
+    dots = [i for i in places if ellipsis_mask >> i & 1]
+    added = [i for i in places if new_axis_mask >> i & 1 and i not in dots]
     spread = len(held) - (len(first) - len(dots) - len(added))
     if len(dots) > 1 or spread < 0:
         raise Unsupported(f"{len(first)} subscripts for {x.type}")
-    starts, sizes, steps, shape = [], [], [], []
-    for i in entries:
+    parts: list[tuple[int, int, int]] = []
+    shape: list[int] = []
+    for i in places:
         if i in dots:
-            for n in held[len(starts) : len(starts) + spread]:
-                starts, sizes, steps, shape = [*starts, 0], [*sizes, n], [*steps, 1], [*shape, n]
-            continue
-        if i in added:
+            kept = held[len(parts) : len(parts) + spread]
+            parts += [(0, n, 1) for n in kept]
+            shape += kept
+        elif i in added:
             shape.append(1)
-            continue
-        step = every[i]
-        if step == 0:
-            raise Unsupported("a stride is 0")
-        n, low, high = held[len(starts)], first[i], last[i] + (first[i] if offset else 0)
-        if shrink_axis_mask >> i & 1:
-            if not -n <= low < n:
-                raise Unsupported(f"subscript {low} of {x.type}")
-            start, size, step = low % n, 1, 1
+        elif shrink_axis_mask >> i & 1:
+            parts.append(_element(held[len(parts)], first[i]))
         else:
-            taken = slice(
-                None if begin_mask >> i & 1 else low, None if end_mask >> i & 1 else high, step
-            )
-            indices = range(n)[taken]
-            start, size = (indices.start if len(indices) else 0), len(indices)
-            shape.append(size)
-        starts, sizes, steps = [*starts, start], [*sizes, size], [*steps, step]
-    rest = held[len(starts) :]
-    starts, sizes, steps = starts + [0] * len(rest), [*sizes, *rest], steps + [1] * len(rest)
+            low = None if begin_mask >> i & 1 else first[i]
+            high = None if end_mask >> i & 1 else last[i]
+            parts.append(_part(held[len(parts)], low, high, every[i]))
+            shape.append(parts[-1][1])
+    rest = held[len(parts) :]
+    parts += [(0, n, 1) for n in rest]
+    starts, sizes, steps = zip(*parts) if parts else ((), (), ())
     return b.reshape(_sliced(b, x, starts, sizes, steps), (*shape, *rest))
+
+
+def _element(held: int, index: int) -> tuple[int, int, int]:
+    """Start, size and step of one element of an axis."""
+    if not -held <= index < held:
+        raise Unsupported(f"subscript {index} of an axis of {held}")
+    return index % held, 1, 1
+
+
+def _part(held: int, low: int | None, high: int | None, step: int) -> tuple[int, int, int]:
+    """Start, size and step of a part of an axis."""
+    if step == 0:
+        raise Unsupported("a stride is 0")
+    indices = range(held)[low:high:step]
+    return (indices.start if len(indices) else 0), len(indices), step
 
 
 def _edges(x: Value, paddings: Const) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -77,13 +77,13 @@ class Tables:
     def fields(self, table: Any) -> dict[str, Any]:
         """Every field of a table of options, by its name in the schema."""
         found = {}
-        for name, method, kind in _fields(type(table)):
+        for name, method, kind in _fields(type(table)):  # type: ignore[arg-type]
+            value: Any
             if kind == "vector":
-                numbers = self.numbers(table, method)
-                found[name] = tuple(numbers.tolist())
+                value = tuple(self.numbers(table, method).tolist())
             else:
                 value = getattr(table, method)()
-                found[name] = self.text(value) if isinstance(value, bytes) else value
+            found[name] = self.text(value) if isinstance(value, bytes) else value
         return found
 
 

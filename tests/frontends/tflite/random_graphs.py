@@ -243,3 +243,14 @@ def random_model(seed: int, size: int) -> tuple[bytes, np.ndarray]:
         grower.grow()
     grower.graph.outputs = [v for v, readers in grower.readers.items() if not readers]
     return file_of(grower.graph), grower.rng.standard_normal(grower.input).astype(np.float32)
+
+
+def small_network() -> bytes:
+    """Two convolutions with a residual between them."""
+    grower = Grower(3)
+    grower.conv(grower.graph.inputs[0], *grower.input)
+    for step in (grower.depthwise, grower.residual):
+        last = list(grower.shapes)[-1]
+        step(last, *grower.shapes[last])
+    grower.graph.outputs = [list(grower.shapes)[-1]]
+    return file_of(grower.graph)
