@@ -231,7 +231,7 @@ def test_files_that_are_no_artifacts_are_refused(tmp_path, path):
     (tmp_path / "empty.so").touch()
     assert_refused(tmp_path / "empty.so", "it is empty")
     (tmp_path / "text.so").write_text("no library")
-    assert_refused(tmp_path / "text.so", "does not begin like an ELF")
+    assert_refused(tmp_path / "text.so", "no binary file of a known kind")
     assert_refused(_ctypes_library(), "not made by armlet")
     assert_refused(sys.executable, "not an artifact")
     foreign = bytearray(path.read_bytes())
