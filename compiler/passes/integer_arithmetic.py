@@ -321,6 +321,5 @@ def requantize(m: Match, b: Builder) -> Value | None:
     return b.call(record, x, b.const(factor, "scale"), m["zero"])
 
 
-
 def run(function: Function) -> Function:
     return rewrite(function, rules)

@@ -35,7 +35,8 @@ from . import (
 from .importer import Importer
 
 __all__ = [
-    "binary", "check", "constants", "elementwise", "linear", "load", "nn", "pool", "reduce",
+    "binary", "check", "constants", "elementwise", "linear", "load", "nn", "pool",
+    "quantize", "reduce",
     "resize", "rnn", "shape",
 ]  # fmt: skip
 

@@ -15,8 +15,8 @@ from armlet.compiler.ir import Const, Value
 from .emitter import Emitter
 from .linear import gemm
 from .linear import matmul as float_matmul
-from .node import Unsupported
 from .nn import conv
+from .node import Unsupported
 from .registry import handles
 
 #: ONNX's number of a data type -> (dtype, smallest, largest); int4 lies in bytes
@@ -88,7 +88,7 @@ def quantize_linear(
     elif output_dtype and output_dtype not in _DTYPES:
         raise Unsupported("the type is not supported", attribute="output_dtype")
     else:
-        dtype = zero.type.dtype if zero is not None else _DTYPES.get(output_dtype, "uint8")
+        dtype = _DTYPES.get(output_dtype, "uint8" if zero is None else zero.type.dtype)
     if zero is not None and zero.type.dtype != dtype:
         raise Unsupported(f"the zero point is {zero.type} for {dtype}", attribute="output_dtype")
     parts = (scale, _zero(b, zero, dtype))

@@ -150,8 +150,6 @@ class _Tile(DepthwiseTile):
 
 
 class _Rows(DepthwiseRows):
-    tile = _Tile
-
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
         self.small, self.dtype = False, "int32"
@@ -159,6 +157,9 @@ class _Rows(DepthwiseRows):
         wide = dataclasses.replace(self.window, kernel=kernel)
         # tiles are alike if they are in all four columns that a vector holds
         self.runs = column_runs(wide, parts[3]["columns"])
+
+    def tile(self, *where: Any) -> DepthwiseTile:
+        return _Tile(self, *where)
 
 
 def _moved(weights: Any, shift: int) -> Any:

@@ -9,7 +9,6 @@ pixels of one row.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -24,9 +23,9 @@ from ..space import cuts, few_cuts, shares_well, thinned
 from ..template import Config, roofline
 from ..tensor_graph import TensorGraph
 from .byte_products import Products, Vectors, load, products
-from .conv2d_direct import Conv2dDirect, DirectWriter, Shape, TileWriter, flat_rows, steps_of
+from .conv2d_direct import Conv2dDirect, DirectWriter, Shape, TileWriter, steps_of
 from .register_tile import MOST_COLUMNS, Tile
-from .window import inside_rows
+from .window import flat_rows, inside_rows
 
 #: cycles of starting a tile, and of bringing a vector of sums to where it belongs
 TILE_CYCLES, VECTOR_CYCLES = 20, 6
@@ -274,4 +273,5 @@ class _Tile(TileWriter):
 
 
 class _Writer(DirectWriter):
-    tile = _Tile
+    def tile(self, *where: Any) -> None:
+        _Tile(self, *where)
