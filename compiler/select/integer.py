@@ -61,7 +61,7 @@ def _in_quads(op: Conv2d, x: TensorType, w: Const, target: Target) -> bool:
     They read four neighbours of the input, of which one row holds that many.
     """
     lanes, width = block_of(op.group, target.lanes), w.data.shape[3]
-    near = op.dilations == (1, 1) and width <= QUAD <= int(x.shape[3])  # type: ignore[call-overload]
+    near = op.dilations == (1, 1) and width <= QUAD <= x.static_shape[3]
     order = order_for(target, lanes, x.dtype, w.type.dtype)
     return near and order == "quads" and target.byte_products == "sdot"
 

@@ -66,13 +66,13 @@ def depthwise(channels: int, size=(5, 7), kernel=(3, 3), dtype="uint8", **attrib
 
 @pytest.mark.parametrize(("order", "dtype"), ORDERS)
 def test_every_width(order, dtype):
-    widths = range(1, 15) if (order, dtype) == ORDERS[0] else (1, 2, 9, 13)
+    widths = range(1, 12) if (order, dtype) == ORDERS[0] else (1, 9)
     cases = [direct(8, 16, (3, w), order=order, dtype=dtype) for w in widths]
     cases += [direct(8, 16, (1, w), (1, 1), order=order, dtype=dtype) for w in widths]
     check(cases, TEMPLATE)
 
 
-@pytest.mark.parametrize(("order", "dtype"), ORDERS)
+@pytest.mark.parametrize(("order", "dtype"), [ORDERS[0], ORDERS[3]])
 def test_every_number_of_channels(order, dtype):
     pairs = [(1, 5), (3, 24), (4, 8), (8, 17), (17, 5)]
     check([direct(c, o, (4, 5), order=order, dtype=dtype) for c, o in pairs], TEMPLATE)
