@@ -43,13 +43,18 @@ class PlainFunction:
     parts: dict[str, Any] = field(default_factory=dict)
 
 
-@lru_cache(maxsize=2)
-def _passes(extremes: bool) -> Any:
-    """TVM's lowering of loops; the order matters."""
+@lru_cache(maxsize=4)
+def _passes(extremes: bool, scalable: bool) -> Any:
+    """TVM's lowering of loops; the order matters.
+
+    With ``scalable`` vectors, whose lanes are not known, ``StorageRewrite`` would mistake buffers
+    that are read in fixed ones too for buffers of such.
+    """
     s, t = s_tir.transform, tirx.transform
     return tvm.ir.transform.Sequential(
         [
-            t.NarrowDataType(32), t.VectorizeLoop(True), t.StorageRewrite(), t.StmtSimplify(),
+            t.NarrowDataType(32), t.VectorizeLoop(True), *[t.StorageRewrite()] * (not scalable),
+            t.StmtSimplify(),
             s.RewriteUnsafeSelect(), t.CommonSubexprElim(), *[_extremes()] * extremes,
             vector_math.expand(), t.LowerIntrin(),
         ]
@@ -177,8 +182,10 @@ def _by_pointer(buffers: Sequence[Any]) -> tuple[list[Any], list[Any]]:
 def plain_c(func: Any, symbol: str, target: Any) -> PlainFunction:
     """``func`` takes buffers; the result takes pointers, as the module's head shows."""
     func = func.with_attr({"global_symbol": symbol, "tirx.noalias": True, "target": target})
-    extremes = str(target.attrs["mtriple"]).startswith("aarch64")
-    func = _passes(extremes)(tvm.IRModule({symbol: func}))[symbol]
+    extremes, scalable = (
+        str(target.attrs["mtriple"]).startswith(name) for name in ("aarch64", "riscv")
+    )
+    func = _passes(extremes, scalable)(tvm.IRModule({symbol: func}))[symbol]
     buffers = [p for p in func.params if not isinstance(p.ty, tvm.ir.PrimType)]
     edit = _Edit(symbol, *func.params[len(buffers) :])
     body = edit(func.body)

@@ -23,6 +23,7 @@ from . import (
     constants,
     elementwise,
     linear,
+    microsoft,
     nn,
     pool,
     quantize,
@@ -35,7 +36,7 @@ from . import (
 from .importer import Importer
 
 __all__ = [
-    "binary", "check", "constants", "elementwise", "linear", "load", "nn", "pool",
+    "binary", "check", "constants", "elementwise", "linear", "load", "microsoft", "nn", "pool",
     "quantize", "reduce",
     "resize", "rnn", "shape",
 ]  # fmt: skip

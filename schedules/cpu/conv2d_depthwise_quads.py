@@ -126,10 +126,7 @@ class _Tile(DepthwiseTile):
                 self._add(at, _kept(w, missing), splat(pad, 16, "int8"))
 
     def _add(self, at: int, weights: Any, pixels: Any) -> None:
-        place = [tirx.Ramp(self.acc.at([at, 0]), 1, QUAD)]
-        acc = tirx.BufferLoad(self.acc.buffer, place)
-        product = Sdot(self.code, QUAD, "int8").add(acc, [pixels], [weights])
-        self.code.emit(tirx.BufferStore(self.acc.buffer, product, place))
+        Sdot(self.code, QUAD, "int8").add_to(self.acc, at, [pixels], [weights])
 
     def _weights(self, r: Any) -> Any:
         array = self.graph.arrays[self.parent.w]

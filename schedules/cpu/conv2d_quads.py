@@ -225,12 +225,8 @@ class _Tile(TileWriter):
         ]
 
     def _multiply(self, j: int, pixel: Vectors, weights: Sequence[Vectors]) -> None:
-        lanes = self.shape.lanes
         for o in range(self.vectors):
-            place = [tirx.Ramp(self.acc.at([j * self.vectors + o, 0]), 1, lanes)]
-            held = tirx.BufferLoad(self.acc.buffer, place)
-            total = self.products.add(held, pixel, weights[o])
-            self.code.emit(tirx.BufferStore(self.acc.buffer, total, place))
+            self.products.add_to(self.acc, j * self.vectors + o, pixel, weights[o])
 
     def _place(self, j: int, cb: Any, r: Any, k: Any, q: int) -> list[Any]:
         """Where the first channel of pixel j under a tap lies, if it does."""
@@ -258,7 +254,8 @@ class _Tile(TileWriter):
 
     def _word(self, indices: Sequence[Any]) -> Any:
         dtype = self.writer.x.type.dtype
-        return tirx.reinterpret("int32", load(self.x, self.x.at(indices), QUAD, dtype))
+        four = load(self.x, self.x.at(indices), QUAD, dtype)
+        return self.products.named(tirx.reinterpret("int32", four))
 
     def _pixel(self, j: Any, block: Any) -> list[Any]:
         """Where pixel j of a tile lies in a block of a tensor."""

@@ -13,7 +13,7 @@ from armlet.frontends.onnx import load
 
 from .harness import info, model, node, one_node, random
 
-U8, I8 = 2, 3
+U8 = 2
 
 
 def _literal(proto, feeds):
@@ -96,6 +96,64 @@ def test_concatenation_of_parts_with_other_scales():
     check_within_a_step(
         model(nodes, infos, constants=constants), {"a": random(2, 3), "b": random(2, 4)}, 1
     )
+
+
+# -- ONNX Runtime's own operators -----------------------------------------------------------------
+
+MICROSOFT = [
+    ("QLinearAdd", "x xs xz x ws wz ys yz", {}, 1),
+    ("QLinearMul", "x xs xz x ws wz ys yz", {}, 1),
+    ("QLinearSigmoid", "x xs xz ps pz", {}, 1),
+    ("QLinearLeakyRelu", "x xs xz ys yz", {"alpha": 0.2}, 1),
+    ("QLinearGlobalAveragePool", "x xs xz ys yz", {}, 1),
+    ("QLinearAveragePool", "x xs xz ys yz", {"kernel_shape": [2, 2], "pads": [1, 0, 0, 1]}, 1),
+    ("QLinearConcat", "ys yz x xs xz x ws wz", {"axis": 1}, 1),
+]
+
+
+@pytest.mark.parametrize(("operator", "inputs", "attributes", "step"), MICROSOFT)
+def test_operators_of_onnx_runtime(operator, inputs, attributes, step):
+    constants = {
+        "xs": np.float32(0.02), "xz": np.uint8(120), "ws": np.float32(0.03), "wz": np.uint8(99),
+        "ys": np.float32(0.05), "yz": np.uint8(130), "ps": np.float32(1 / 256), "pz": np.uint8(0),
+    }  # fmt: skip
+    used = {k: v for k, v in constants.items() if k in inputs.split()}
+    x = np.random.default_rng(0).integers(0, 256, (2, 3, 5, 4)).astype("uint8")
+    call = node(operator, inputs, "y", domain="com.microsoft", **attributes)
+    proto = model([call], [info("x", x.shape, U8)], constants=used, domains={"com.microsoft": 1})
+    check_within_a_step(proto, {"x": x}, step)
+
+
+@pytest.mark.parametrize(
+    ("operator", "inputs", "attributes"),
+    [
+        ("QGemm", "x xs xz w ws wz b ys yz", {"transB": 0}),
+        ("MatMulIntegerToFloat", "x w xs ws xz wz", {}),
+    ],
+)
+def test_products_of_onnx_runtime(operator, inputs, attributes):
+    rng = np.random.default_rng(0)
+    constants = {
+        "xs": np.float32(0.02), "xz": np.uint8(120), "ws": np.float32(0.01), "wz": np.int8(0),
+        "w": rng.integers(-60, 60, (8, 5)).astype("int8"), "ys": np.float32(0.05),
+        "yz": np.uint8(130), "b": rng.integers(-99, 99, 5).astype("int32"),
+    }  # fmt: skip
+    used = {k: v for k, v in constants.items() if k in inputs.split()}
+    x = rng.integers(0, 256, (3, 8)).astype("uint8")
+    call = node(operator, inputs, "y", domain="com.microsoft", **attributes)
+    proto = model([call], [info("x", x.shape, U8)], constants=used, domains={"com.microsoft": 1})
+    check_within_a_step(proto, {"x": x}, 1 if operator == "QGemm" else 1e-4)
+
+
+def test_dynamic_quantisation():
+    rng = np.random.default_rng(0)
+    constants = {
+        "w": rng.integers(-60, 60, (8, 5)).astype("int8"), "ws": np.float32(0.01),
+        "wz": np.int8(0), "b": rng.standard_normal(5).astype("f"),
+    }  # fmt: skip
+    call = node("DynamicQuantizeMatMul", "x w ws wz b", "y", domain="com.microsoft")
+    proto = model([call], [info("x", [3, 8])], constants=constants, domains={"com.microsoft": 1})
+    check_within_a_step(proto, {"x": random(3, 8)}, 1e-4)
 
 
 # -- what is wrong --------------------------------------------------------------------------------
