@@ -103,8 +103,8 @@ def check_kernels(
             continue
         name = item.output.name
         found = computed[name].reshape(item.output.type.static_shape)
-        want, got = (_real(item.output, data, plain) for data in (own[item.output], found))
-        if wrong := _wrong(name, want, got, tolerance):
+        right, real = (_real(item.output, data, plain) for data in (own[item.output], found))
+        if wrong := _wrong(name, right, real, tolerance):
             raise VerificationError(
                 f"the kernel of group {item.op_names} computes something else from what it "
                 f"read: {wrong}",

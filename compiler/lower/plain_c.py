@@ -43,7 +43,7 @@ class PlainFunction:
     parts: dict[str, Any] = field(default_factory=dict)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _passes(extremes: bool) -> Any:
     """TVM's lowering of loops; the order matters."""
     s, t = s_tir.transform, tirx.transform
@@ -73,9 +73,8 @@ def _extremes() -> Any:
 
     def rounded(node: Any, mutator: Any) -> Any:
         """The sum that rounds (``compiler/ops/quantize.py``), by FCVTNS, which saturates."""
-        dtype = str(node.expr_ty())
-        if node.op.name == "tirx.reinterpret" and dtype.startswith("int32"):
-            held = _rounded_by_magic(node.args[0])
+        if node.op.name == "tirx.reinterpret":
+            held, dtype = _rounded_by_magic(node.args[0]), str(node.expr_ty())
             if held is not None:
                 value = mutator.mutate(held)
                 whole = tirx.call_llvm_pure_intrin(dtype, "llvm.aarch64.neon.fcvtns", value)

@@ -448,7 +448,7 @@ class DepthwiseConv2dBlocked(Windowed):
         for dtype, zero_point in (("uint8", 9), ("int8", -3)):
             x = pack_array(random((1, 17, 5, 6), dtype), 8)
             w = pack_depthwise_weight(random((17, 1, 3, 3), "int8", 1), 8)
-            biases = pack_bias(random((17,), "int32", 2), 8)
+            added = pack_bias(random((17,), "int32", 2), 8)
             record = cls(pads=(1, 0, 1, 2), channels=17, zero_point=zero_point)
-            found.append(Sample(record, (x, w, biases)))
+            found.append(Sample(record, (x, w, added)))
         return found

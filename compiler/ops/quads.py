@@ -158,8 +158,8 @@ class Conv2dQuads(Windowed):
              "uint8"),
             ({"strides": (2, 3), "pads": (0, 1, 2, 0), "pad_value": -2}, (2, 17, 7, 8),
              (9, 17, 3, 3), 8, 8, "singles", "int8"),
-            ({"group": 2, "dilations": (1, 2)}, (1, 16, 4, 6),
-             (8, 8, 1, 3), 8, 4, "quads", "uint8"),
+            ({"group": 2, "dilations": (1, 2)}, (1, 16, 4, 6), (8, 8, 1, 3), 8, 4, "quads",
+             "uint8"),
         ):  # fmt: skip
             x = pack_array(random(shape, dtype), block)
             x[:, -1, :, :, (shape[1] - 1) % block + 1 :] = 77

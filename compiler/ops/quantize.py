@@ -25,6 +25,10 @@ from .registry import Sample
 QUANTIZED = ("int8", "uint8", "int16", "uint16")
 
 
+def _sample(record: Elementwise, *operands: Any) -> Sample:
+    return Sample(record, tuple(np.asarray(o) for o in operands))
+
+
 class Scaled(Elementwise):
     """Operands: what is converted, a scale, a zero point."""
 
@@ -130,18 +134,16 @@ class Quantize(Scaled):
         rng = np.random.default_rng(0)
         for dtype in QUANTIZED:
             x = (300 * rng.standard_normal((2, 3, 5, 4))).astype("f")
-            yield Sample(cls(), (x, np.array([0.75], "float32"), np.array([3], dtype)))
+            yield _sample(cls(), x, np.array([0.75], "f"), np.array([3], dtype))
             channels = (rng.random((3, 1, 1)) + 0.5).astype("f")
             zeros = rng.integers(0, 9, (3, 1, 1)).astype(dtype)
-            yield Sample(cls(), (x, channels, zeros))
+            yield _sample(cls(), x, channels, zeros)
         halves = np.arange(-6, 7, dtype="f") / 2
-        yield Sample(cls(), (halves, np.array(1, "float32"), np.array(0, "int8")))
-        yield Sample(cls(low=-8, high=7), (halves * 7, np.array(1, "float32"), np.array(0, "int8")))
-        yield Sample(
-            cls(), (halves.astype(np.float16), np.array(0.5, "float16"), np.array(128, "uint8"))
-        )
+        yield _sample(cls(), halves, np.float32(1), np.int8(0))
+        yield _sample(cls(low=-8, high=7), halves * 7, np.float32(1), np.int8(0))
+        yield _sample(cls(), halves.astype(np.float16), np.float16(0.5), np.uint8(128))
         large = np.array([np.inf, -np.inf, 3e38, -3e38], "f")
-        yield Sample(cls(), (large, np.array(1e-5, "float32"), np.array(-1, "int8")))
+        yield _sample(cls(), large, np.float32(1e-5), np.int8(-1))
 
 
 @elementwise("dequantize")
@@ -173,11 +175,11 @@ class Dequantize(Scaled):
         rng = np.random.default_rng(0)
         for dtype in (*QUANTIZED, "int32"):
             x = rng.integers(0, 127, (2, 3, 5, 4)).astype(dtype)
-            yield Sample(cls(), (x, np.array([0.75], "float32"), np.array([3], dtype)))
+            yield _sample(cls(), x, np.array([0.75], "f"), np.array([3], dtype))
             channels = (rng.random((3, 1, 1)) + 0.5).astype("f")
             zeros = rng.integers(0, 9, (3, 1, 1)).astype(dtype)
-            yield Sample(cls(), (x, channels, zeros))
-        yield Sample(cls(), (x.astype("int8"), np.array(0.5, "float16"), np.array(0, "int8")))
+            yield _sample(cls(), x, channels, zeros)
+        yield _sample(cls(), x.astype("int8"), np.float16(0.5), np.int8(0))
 
 
 @elementwise("requantize")
@@ -210,12 +212,12 @@ class Requantize(Scaled):
         x = rng.integers(-(10**6), 10**6, (2, 3, 5, 4)).astype("int32")
         scale = (1e-4 * (rng.random((3, 1, 1)) + 0.5)).astype("f")
         for dtype in QUANTIZED:
-            yield Sample(cls(), (x, np.array([1e-4], "float32"), np.array([3], dtype)))
-            yield Sample(cls(low=0, high=100), (x, scale, np.array([7], dtype)))
+            yield _sample(cls(), x, np.array([1e-4], "f"), np.array([3], dtype))
+            yield _sample(cls(low=0, high=100), x, scale, np.array([7], dtype))
         halves = np.arange(-9, 10, dtype="int32")
-        yield Sample(cls(), (halves, np.array(0.5, "float32"), np.array(0, "int8")))
+        yield _sample(cls(), halves, np.float32(0.5), np.int8(0))
         extremes = np.array([-(2**31), 2**31 - 1, 0], "int32")
-        yield Sample(cls(), (extremes, np.array(4, "float32"), np.array(10, "uint8")))
+        yield _sample(cls(), extremes, np.float32(4), np.uint8(10))
 
 
 @elementwise("requantize_fixed")
@@ -271,13 +273,12 @@ class RequantizeFixed(Elementwise):
         multiplier = rng.integers(1 << 30, (1 << 31) - 1, (3, 1, 1)).astype("int32")
         shift = rng.integers(8, 14, (3, 1, 1)).astype("int32")
         for dtype in QUANTIZED:
-            yield Sample(cls(), (x, multiplier, shift, np.array([3], dtype)))
+            yield _sample(cls(), x, multiplier, shift, np.array([3], dtype))
         one = np.array([1 << 30], "int32")
         halves = np.arange(-9, 10, dtype="int32")
         for number in (-3, 0, 1, 2):
-            yield Sample(
-                cls(low=-100, high=90),
-                (halves, one, np.array([number], "int32"), np.array(0, "int8")),
+            yield _sample(
+                cls(low=-100, high=90), halves, one, np.array([number], "int32"), np.int8(0)
             )
 
 
@@ -316,8 +317,8 @@ class FlipSign(Elementwise):
     def samples(cls) -> Iterator[Sample]:
         for dtype in ("int8", "uint8"):
             every = np.arange(256).astype(np.uint8).view(dtype)
-            yield Sample(cls(), (every,))
-            yield Sample(cls(), (every[:30].reshape(2, 3, 5),))
+            yield _sample(cls(), every)
+            yield _sample(cls(), every[:30].reshape(2, 3, 5))
 
 
 def flipped(dtype: str) -> str:

@@ -23,6 +23,7 @@ from . import (
     constants,
     elementwise,
     linear,
+    microsoft,
     nn,
     pool,
     quantize,
@@ -35,8 +36,9 @@ from . import (
 from .importer import Importer
 
 __all__ = [
-    "binary", "check", "constants", "elementwise", "linear", "load", "nn", "pool", "quantize",
-    "reduce", "resize", "rnn", "shape",
+    "binary", "check", "constants", "elementwise", "linear", "load", "microsoft", "nn", "pool",
+    "quantize", "reduce",
+    "resize", "rnn", "shape",
 ]  # fmt: skip
 
 

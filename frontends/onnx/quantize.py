@@ -14,7 +14,6 @@ from armlet.compiler.ir import Const, Value
 from armlet.frontends.emitter import Emitter
 from armlet.frontends.operands import Unsupported
 
-from .linear import gemm
 from .linear import matmul as float_matmul
 from .nn import conv
 from .registry import handles
@@ -88,7 +87,7 @@ def quantize_linear(
     elif output_dtype and output_dtype not in _DTYPES:
         raise Unsupported("the type is not supported", attribute="output_dtype")
     else:
-        dtype = zero.type.dtype if zero is not None else _DTYPES.get(output_dtype, "uint8")
+        dtype = _DTYPES.get(output_dtype, "uint8" if zero is None else zero.type.dtype)
     if zero is not None and zero.type.dtype != dtype:
         raise Unsupported(f"the zero point is {zero.type} for {dtype}", attribute="output_dtype")
     parts = (scale, _zero(b, zero, dtype))
@@ -221,31 +220,3 @@ def _centred(b: Emitter, x: Value, zero: Value | None, axis: int) -> Value:
         return wide
     zero = _scales(b, zero, x, axis, 0, "zero point")
     return b.call("sub", wide, b.cast(zero, "int32"))
-
-
-@handles("QGemm", domain="com.microsoft")
-def qgemm(
-    b: Emitter,
-    x: Value,
-    x_scale: Value,
-    x_zero: Value,
-    w: Value,
-    w_scale: Value,
-    w_zero: Value,
-    bias: Value | None = None,
-    y_scale: Value | None = None,
-    y_zero: Value | None = None,
-    *,
-    alpha: float = 1.0,
-    transA: int = 0,
-    transB: int = 0,
-) -> Value:
-    """Without a scale for y, y stays in float."""
-    left = dequantized(b, x, x_scale, x_zero)
-    right = dequantized(b, w, w_scale, w_zero, 0 if transB else 1)
-    if bias is not None:
-        product = b.call("mul", b.reshape(x_scale, ()), w_scale)
-        scale = b.call("mul", product, b.full(product, alpha)) if alpha != 1 else product
-        bias = dequantized(b, bias, scale, None, bias.type.rank - 1)
-    y = gemm(b, left, right, bias, alpha=alpha, transA=transA, transB=transB)
-    return y if y_scale is None else quantize_linear(b, y, y_scale, y_zero)

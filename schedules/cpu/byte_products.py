@@ -53,6 +53,12 @@ class Products:
     def add(self, acc: Any, pixel: Vectors, weights: Vectors) -> Any:
         raise NotImplementedError
 
+    def add_to(self, acc: Array, at: int, pixel: Vectors, weights: Vectors) -> None:
+        """Adds to vector ``at`` of a tile."""
+        place = [tirx.Ramp(acc.at([at, 0]), 1, self.lanes)]
+        total = self.add(tirx.BufferLoad(acc.buffer, place), pixel, weights)
+        self.code.emit(tirx.BufferStore(acc.buffer, total, place))
+
     def named(self, value: Any) -> Any:
         return self.code.named_vector(value)
 
@@ -136,34 +142,36 @@ class Pmaddwd(Products):
 
 
 class Single(Products):
-    """A multiply-add of int16 for each byte, which LLVM finds an instruction for."""
+    """A multiply-add of int16 for each byte, which LLVM finds an instruction for.
+
+    In loops over vectors, as registers of RISC-V are of a length that is not known here.
+    """
 
     def weights(self, array: Array, place: Any) -> Vectors:
-        return [
-            self.named(load(array, place + i * self.lanes, self.lanes, "int16"))
-            for i in range(QUAD)
-        ]
+        return [lambda v, i=i: _element(array, place + i * self.lanes + v) for i in range(QUAD)]
 
     def quad(self, four: Any) -> Vectors:
         found = []
         for i in range(QUAD):
-            up = tirx.const(24 - 8 * i, "int32")
-            down = tirx.const(24, "int32")
             if self.dtype == "int8":
-                byte = (four << up) >> down
+                byte = (four << tirx.const(24 - 8 * i, "int32")) >> tirx.const(24, "int32")
             else:
                 byte = (four >> tirx.const(8 * i, "int32")) & tirx.const(255, "int32")
-            found.append(self.named(tirx.Broadcast(byte.astype("int16"), self.lanes)))
+            found.append(self.named(byte.astype("int16")))
         return found
 
     def constant(self, value: int) -> Vectors:
-        return [splat(value, self.lanes, "int16")] * QUAD
+        return [tirx.const(value, "int16")] * QUAD
 
-    def add(self, acc: Any, pixel: Vectors, weights: Vectors) -> Any:
-        wide = f"int32x{self.lanes}"
+    def add_to(self, acc: Array, at: int, pixel: Vectors, weights: Vectors) -> None:
         for x, w in zip(pixel, weights, strict=True):
-            acc = acc + x.astype(wide) * w.astype(wide)
-        return acc
+            with self.code.vector(self.lanes) as v:
+                product = x.astype("int32") * w(v).astype("int32")
+                self.code.store(acc, (at, v), acc[at, v] + product)
+
+
+def _element(array: Array, place: Any) -> Any:
+    return tirx.BufferLoad(array.buffer, [place])
 
 
 def products(code: Code, target: Target, lanes: int, dtype: str, order: str) -> Products:

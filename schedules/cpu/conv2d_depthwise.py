@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 from armlet.compiler.ir import Call
 from armlet.compiler.ir.group import Group
@@ -116,9 +116,6 @@ def row_cycles(w: Window, config: Config, target: Target) -> float:
 class DepthwiseRows:
     """Writes rows of one block of channels of a depthwise convolution, and what follows it."""
 
-    #: what writes a register tile
-    tile: ClassVar[type[DepthwiseTile]]
-
     def __init__(self, graph: TensorGraph, target: Target, call: Call, config: Config) -> None:
         self.graph, self.code, self.target, self.call = graph, graph.code, target, call
         self.window, self.rows = window_of(call), config["rows"]
@@ -155,15 +152,19 @@ class DepthwiseRows:
         with self.code.loop(tiles, "rows") as i:
             row = index(start + i * self.rows)
             for run, left in self._tiles():
-                self.tile(self, run, n, cb, row, left, self.rows).whole()
+                self.tile(run, n, cb, row, left, self.rows).whole()
         rest = index(start + tiles * self.rows)
         self._singly(n, cb, rest, end - rest)
+
+    def tile(self, *where: Any) -> DepthwiseTile:
+        """What writes a register tile."""
+        return DepthwiseTile(self, *where)
 
     def _singly(self, n: Any, cb: Any, first: Any, count: Any) -> None:
         with self.code.loop(self.code.simple(count), "row") as r:
             row = self.code.index(first + r)
             for run, left in self._tiles():
-                tile = self.tile(self, run, n, cb, row, left, 1)
+                tile = self.tile(run, n, cb, row, left, 1)
                 if x := self.graph.arrays.get(self.x):
                     where = (n, cb, row, tile.left)
                     fetch_below(self.code, self.target, x, self.window, where, run.width)
@@ -261,6 +262,3 @@ class DepthwiseTile:
             return whole
 
         return element
-
-
-DepthwiseRows.tile = DepthwiseTile

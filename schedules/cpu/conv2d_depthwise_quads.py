@@ -126,10 +126,7 @@ class _Tile(DepthwiseTile):
                 self._add(at, _kept(w, missing), splat(pad, 16, "int8"))
 
     def _add(self, at: int, weights: Any, pixels: Any) -> None:
-        place = [tirx.Ramp(self.acc.at([at, 0]), 1, QUAD)]
-        acc = tirx.BufferLoad(self.acc.buffer, place)
-        product = Sdot(self.code, QUAD, "int8").add(acc, [pixels], [weights])
-        self.code.emit(tirx.BufferStore(self.acc.buffer, product, place))
+        Sdot(self.code, QUAD, "int8").add_to(self.acc, at, [pixels], [weights])
 
     def _weights(self, r: Any) -> Any:
         array = self.graph.arrays[self.parent.w]
@@ -150,8 +147,6 @@ class _Tile(DepthwiseTile):
 
 
 class _Rows(DepthwiseRows):
-    tile = _Tile
-
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
         self.small, self.dtype = False, "int32"
@@ -159,6 +154,9 @@ class _Rows(DepthwiseRows):
         wide = dataclasses.replace(self.window, kernel=kernel)
         # tiles are alike if they are in all four columns that a vector holds
         self.runs = column_runs(wide, parts[3]["columns"])
+
+    def tile(self, *where: Any) -> DepthwiseTile:
+        return _Tile(self, *where)
 
 
 def _moved(weights: Any, shift: int) -> Any:

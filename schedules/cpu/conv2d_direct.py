@@ -15,7 +15,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from armlet.compiler.ir import Call
 from armlet.compiler.ir.group import Group
@@ -32,14 +32,12 @@ from . import conv2d_planes as planes
 from .inorder import conv2d as inorder
 from .register_tile import LINE, Tile, best_tile, cycles, tile_features, tiles
 from .wide_sums import stretches
-from .window import inside_rows
+from .window import flat_rows, inside_rows
 
 #: rows that are too few to share among threads
 FEW_ROWS = 8
 #: vectors that go through an epilogue of long functions together
 TOGETHER = 4
-#: pixels that are too few to read all weights for
-FEW_PIXELS = 24
 
 
 @dataclass(frozen=True)
@@ -92,19 +90,6 @@ def shape_of(call: Call, target: Target, may_flatten: bool = True) -> Shape:
         n, height, width, rows, columns, oh, ow, block, ob, lanes, chunks, ki,
         (kh, kw), op.strides, op.dilations, op.pads[:2], op.group, flat,
     )  # fmt: skip
-
-
-def flat_rows(pixels: int, pixel_bytes: int, target: Target) -> tuple[int, int]:
-    """``pixels`` as equal rows, each long enough for whole tiles and short enough for L2."""
-    least, ideal = 96, 192
-    if target.in_order:
-        # a line from beyond L2 is late: a row stays there while all channels are computed,
-        # unless only so few pixels do that the weights would be read too often
-        held = target.l2_bytes // 2 // pixel_bytes
-        least, ideal = (held // 2, held) if FEW_PIXELS <= held < ideal else (least, ideal)
-    fitting = [r for r in range(1, pixels + 1) if pixels % r == 0 and pixels // r >= least]
-    rows = min(fitting, key=lambda r: abs(pixels // r - ideal), default=1)
-    return rows, pixels // rows
 
 
 class Conv2dDirect(Template):
@@ -222,9 +207,6 @@ class _Columns:
 
 
 class DirectWriter:
-    #: what writes a register tile
-    tile: ClassVar[type[TileWriter]]
-
     def __init__(
         self, graph: TensorGraph, target: Target, call: Call, shape: Shape, config: Config
     ) -> None:
@@ -286,7 +268,11 @@ class DirectWriter:
                 among = first + r if self.config.get("by_channels") else r
                 share = self._share(channel, vectors, among * self.in_row + before + t)
                 corner = first + r, run.start + t * run.width
-                self.tile(self, run, n, g, channel, vectors, corner, share)
+                self.tile(run, n, g, channel, vectors, corner, share)
+
+    def tile(self, *where: Any) -> None:
+        """Writes a register tile."""
+        TileWriter(self, *where)
 
     def _each_tile(self, tile: Any) -> Iterator[tuple[_Columns, int, Any]]:
         """Each run, the tiles before it, and the tile in it: all in a loop, or the step's own."""
@@ -502,6 +488,3 @@ class TileWriter:
         with self.code.vector(self.shape.lanes) as v:
             self.graph.known[self.writer.anchor.output] = lambda *i: held[at, i[-1]]
             self.graph.store(self.n, self.channel + o, *self.pixel(j), v)
-
-
-DirectWriter.tile = TileWriter

@@ -23,9 +23,9 @@ from ..space import cuts, few_cuts, shares_well, thinned
 from ..template import Config, roofline
 from ..tensor_graph import TensorGraph
 from .byte_products import Products, Vectors, load, products
-from .conv2d_direct import Conv2dDirect, DirectWriter, Shape, TileWriter, flat_rows, steps_of
+from .conv2d_direct import Conv2dDirect, DirectWriter, Shape, TileWriter, steps_of
 from .register_tile import MOST_COLUMNS, Tile
-from .window import inside_rows
+from .window import flat_rows, inside_rows
 
 #: cycles of starting a tile, and of bringing a vector of sums to where it belongs
 TILE_CYCLES, VECTOR_CYCLES = 20, 6
@@ -225,12 +225,8 @@ class _Tile(TileWriter):
         ]
 
     def _multiply(self, j: int, pixel: Vectors, weights: Sequence[Vectors]) -> None:
-        lanes = self.shape.lanes
         for o in range(self.vectors):
-            place = [tirx.Ramp(self.acc.at([j * self.vectors + o, 0]), 1, lanes)]
-            held = tirx.BufferLoad(self.acc.buffer, place)
-            total = self.products.add(held, pixel, weights[o])
-            self.code.emit(tirx.BufferStore(self.acc.buffer, total, place))
+            self.products.add_to(self.acc, j * self.vectors + o, pixel, weights[o])
 
     def _place(self, j: int, cb: Any, r: Any, k: Any, q: int) -> list[Any]:
         """Where the first channel of pixel j under a tap lies, if it does."""
@@ -258,7 +254,8 @@ class _Tile(TileWriter):
 
     def _word(self, indices: Sequence[Any]) -> Any:
         dtype = self.writer.x.type.dtype
-        return tirx.reinterpret("int32", load(self.x, self.x.at(indices), QUAD, dtype))
+        four = load(self.x, self.x.at(indices), QUAD, dtype)
+        return self.products.named(tirx.reinterpret("int32", four))
 
     def _pixel(self, j: Any, block: Any) -> list[Any]:
         """Where pixel j of a tile lies in a block of a tensor."""
@@ -273,4 +270,5 @@ class _Tile(TileWriter):
 
 
 class _Writer(DirectWriter):
-    tile = _Tile
+    def tile(self, *where: Any) -> None:
+        _Tile(self, *where)

@@ -12,8 +12,12 @@ from typing import Any
 
 from armlet.compiler.ir import Call
 from armlet.compiler.ops.lazy import tirx
+from armlet.targets import Target
 
 from ..emit import ceil_div, pieces
+
+#: pixels that are too few to read all weights for
+FEW_PIXELS = 24
 
 
 @dataclass(frozen=True)
@@ -102,3 +106,16 @@ def inside_rows(w: Any, row: Any) -> tuple[Any, Any]:
         return first, kernel if pad == 0 else kernel - first
     last = tirx.min(kernel, (w.height - above + dilation - 1) // dilation)
     return first, tirx.max(0, last - first)
+
+
+def flat_rows(pixels: int, pixel_bytes: int, target: Target) -> tuple[int, int]:
+    """``pixels`` as equal rows, each long enough for whole tiles and short enough for L2."""
+    least, ideal = 96, 192
+    if target.in_order:
+        # a line from beyond L2 is late: a row stays there while all channels are computed,
+        # unless only so few pixels do that the weights would be read too often
+        held = target.l2_bytes // 2 // pixel_bytes
+        least, ideal = (held // 2, held) if FEW_PIXELS <= held < ideal else (least, ideal)
+    fitting = [r for r in range(1, pixels + 1) if pixels % r == 0 and pixels // r >= least]
+    rows = min(fitting, key=lambda r: abs(pixels // r - ideal), default=1)
+    return rows, pixels // rows

@@ -160,13 +160,6 @@ def test_a_sparse_initialiser_is_a_problem() -> None:
     assert (problem.node, problem.reason) == ("w", "sparse tensors are not supported")
 
 
-def test_quantised_models_are_refused_with_a_way_out() -> None:
-    constants = {"s": np.float32(0.1), "z": np.uint8(3)}
-    (problem,) = check(one_node("QuantizeLinear", {"x": random(2)}, 17, constants)).problems
-    assert problem.reason == "quantised arithmetic is not supported"
-    assert problem.way_out == "compile the float model that it was made from"
-
-
 def test_a_result_too_large_to_index_is_a_problem() -> None:
     proto = one_node("Expand", {"x": random(1)}, 17, {"s": np.array([1 << 20, 1 << 20])})
     (problem,) = check(proto).problems
