@@ -94,7 +94,8 @@ def qlinear_concat(b: Emitter, y_scale: Value, y_zero: Value, *parts: Value, axi
     """``parts`` are tensor, scale and zero point of each operand."""
     if not parts or len(parts) % 3:
         raise Unsupported(f"{len(parts)} inputs are no tensors with scales and zero points")
-    floats = [dequantized(b, *parts[i : i + 3]) for i in range(0, len(parts), 3)]
+    triples = zip(parts[::3], parts[1::3], parts[2::3])
+    floats = [dequantized(b, x, scale, zero) for x, scale, zero in triples]
     joined = b.concat(floats, b.axis(axis, floats[0].type.rank))
     return quantize_linear(b, joined, y_scale, y_zero)
 
