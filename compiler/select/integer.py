@@ -26,6 +26,7 @@ from armlet.compiler.ops.quads import (
     pack_depthwise_quads,
     pack_quads,
 )
+from armlet.schedules.cpu.byte_products import multiplies
 from armlet.targets import Target
 
 from .form import Constant, Form
@@ -34,12 +35,9 @@ from .layouts import block_of, blocked_name, channels_of
 
 def order_for(target: Target, lanes: int, dtype: str, weights: str) -> str:
     """How weights lie for the instructions that multiply bytes of a dtype into so many lanes."""
-    way = target.byte_products
-    four = {"sdot": "int8", "vpdpbusd": "uint8"}.get(way) == dtype and weights == "int8"
-    if four and lanes == target.lanes:
+    if weights == "int8" and multiplies(target, "quads", lanes, dtype):
         return "quads"
-    x86 = way in ("pmaddwd", "vpdpbusd")
-    return "pairs" if x86 and lanes in (4, 8, 16) and lanes <= target.lanes else "singles"
+    return "pairs" if multiplies(target, "pairs", lanes, dtype) else "singles"
 
 
 def integer_conv2d(call: Call, target: Target) -> list[Form]:

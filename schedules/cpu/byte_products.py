@@ -174,6 +174,15 @@ def _element(array: Array, place: Any) -> Any:
     return tirx.BufferLoad(array.buffer, [place])
 
 
+def multiplies(target: Target, order: str, lanes: int, dtype: str) -> bool:
+    """Whether a target has instructions for weights in an order and bytes of ``dtype``."""
+    way = target.byte_products
+    if order == "quads":
+        return {"sdot": "int8", "vpdpbusd": "uint8"}.get(way) == dtype and lanes == target.lanes
+    x86 = way in ("pmaddwd", "vpdpbusd")
+    return order == "singles" or (x86 and lanes in (4, 8, 16) and lanes <= target.lanes)
+
+
 def products(code: Code, target: Target, lanes: int, dtype: str, order: str) -> Products:
     """How a target adds up products of bytes of ``dtype`` by weights in an order."""
     ways: dict[str, type[Products]] = {"singles": Single, "pairs": Pmaddwd}

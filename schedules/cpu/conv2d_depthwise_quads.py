@@ -57,7 +57,9 @@ class Conv2dDepthwiseQuads(Conv2dDepthwise):
     version = 1
 
     def applies(self, group: Group, target: Target) -> bool:
-        return group.anchor is not None and group.anchor.op.name == "depthwise_conv2d_quads"
+        anchor = group.anchor
+        named = anchor is not None and anchor.op.name == "depthwise_conv2d_quads"
+        return named and target.byte_products == "sdot"
 
     @property
     def rows(self) -> type[DepthwiseRows]:

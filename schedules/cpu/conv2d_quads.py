@@ -22,7 +22,7 @@ from ..emit import Array, ceil_div, pieces
 from ..space import cuts, few_cuts, shares_well, thinned
 from ..template import Config, roofline
 from ..tensor_graph import TensorGraph
-from .byte_products import Products, Vectors, load, products
+from .byte_products import Products, Vectors, load, multiplies, products
 from .conv2d_direct import Conv2dDirect, DirectWriter, Shape, TileWriter, steps_of
 from .register_tile import MOST_COLUMNS, Tile
 from .window import flat_rows, inside_rows
@@ -94,7 +94,10 @@ class Conv2dQuads(Conv2dDirect):
     version = 1
 
     def applies(self, group: Group, target: Target) -> bool:
-        return group.anchor is not None and group.anchor.op.name == "conv2d_quads"
+        if group.anchor is None or group.anchor.op.name != "conv2d_quads":
+            return False
+        x, w = (v.type for v in group.anchor.operands[:2])
+        return multiplies(target, order_of(w), group.anchor.output.type.static_shape[4], x.dtype)
 
     def default(self, group: Group, target: Target) -> Config:
         assert group.anchor is not None

@@ -30,7 +30,7 @@ def _with_one_byte_changed(data: bytes) -> bytes:
 #: name -> (what the message mentions, the file's content made of a sound artifact's)
 CONTENTS = {
     "empty": ("empty", lambda data: b""),
-    "a text": ("ELF", lambda data: b"not a library\n"),
+    "a text": ("binary", lambda data: b"not a library\n"),
     "an ELF magic alone": ("", lambda data: b"\x7fELF"),
     "a header alone": ("", _cut(0.001)),
     "a quarter": ("", _cut(0.25)),

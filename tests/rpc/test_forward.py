@@ -59,7 +59,7 @@ class Forward:
 
     def close(self) -> str:
         """What it complained of."""
-        self._process.send_signal(signal.SIGINT)
+        self._process.terminate()
         return self._process.communicate()[1]
 
 
