@@ -37,6 +37,7 @@ setup(
             "web/*.[ch]",
         ],
         "armlet.targets": ["*.toml"],
+        "armlet.targets.npu": ["*/*.c"],
         "armlet.tuning_logs": ["*.jsonl"],
     },
 )

@@ -15,11 +15,12 @@ import numpy as np
 from armlet import artifact, debug, emulator, frontends, steps
 from armlet.artifact import CompiledModel
 from armlet.compare import HALF_TOLERANCE, TOLERANCE, absolute, allowances
-from armlet.compiler.build import Build, Progress, build, require_static
+from armlet.compiler.build import Build, Progress, build, place, require_static
 from armlet.compiler.dump import Dump
 from armlet.compiler.ir import Module
 from armlet.compiler.link import formats, selftest
 from armlet.compiler.link.linker import link
+from armlet.compiler.partition.report import Report as PartitionReport
 from armlet.compiler.ranges import Half
 from armlet.compiler.records import Records, user_file
 from armlet.compiler.tune.measure import Meter
@@ -44,7 +45,8 @@ from armlet.rpc.meter import DeviceMeter
 from armlet.rpc.registry import Entry, entry
 from armlet.targets import Target, cpu_flags, is_native, versions_of
 from armlet.targets import target as target_of
-from armlet.verify import Model, verify
+from armlet.targets.npu import BackEnd, back_end
+from armlet.verify import Model, verify, verify_devices
 
 PathLike = str | os.PathLike[str]
 
@@ -111,6 +113,8 @@ def compile(
     check_range: bool = False,
     multiversion: bool = False,
     max_bytes: int | None = None,
+    npu: Sequence[str | BackEnd] = (),
+    require_npu: bool = False,
     name: str = "",
 ) -> Model:
     """Compiles a model and runs it against its source before returning it.
@@ -124,7 +128,10 @@ def compile(
     stored in float16. With ``multiversion`` the artifact runs on every processor of the
     target's family, with versions of its kernels for better ones; of these what saves least is
     left out for ``max_bytes``, the most that the artifact may take (``SizeError`` if it
-    cannot). ``name`` is the file name that the artifact will have, by which Android and
+    cannot). ``npu`` names back ends, such as "ethos-u:u55-128", which are asked in this order for
+    the parts of the model that they take; the CPU does the rest, and everything where the device
+    is not there. With ``require_npu`` they must take all (``PartitionError`` with every reason).
+    ``name`` is the file name that the artifact will have, by which Android and
     macOS look for it: libMODEL.so (or .dylib) unless given. Raises what ``load`` raises,
     ``InputError``, ``TargetError``, ``ToolchainError``, and ``VerificationError`` naming the
     culprit when the answers differ.
@@ -143,11 +150,28 @@ def compile(
             f"{chosen} neither calculates in float16 nor converts it", way_out="use precision fp32"
         )
     made = build(
-        module, chosen, progress, Dump(Path(dump)) if dump else None, records, half, better
-    )
+        module, chosen, progress, Dump(Path(dump)) if dump else None, records, half, better,
+        back_ends_of(npu), require_npu,
+    )  # fmt: skip
     if tolerance is None:
         tolerance = HALF_TOLERANCE if half else TOLERANCE
     return finish(made, data, tolerance, progress, name, max_bytes)
+
+
+def back_ends_of(names: Sequence[str | BackEnd]) -> list[BackEnd]:
+    """``SettingError`` for a name or chip that is not known."""
+    return [b if isinstance(b, BackEnd) else back_end(b) for b in names]
+
+
+def check_npu(
+    path: PathLike,
+    npu: Sequence[str | BackEnd],
+    target: str | Target = "host",
+    shapes: Shapes | None = None,
+) -> PartitionReport:
+    """Which back end would do each call of a model, and why; nothing is compiled."""
+    chosen = target if isinstance(target, Target) else target_of(target)
+    return place(load(path, shapes), back_ends_of(npu), chosen)
 
 
 def _half(
@@ -233,8 +257,10 @@ def finish(
     if rounds:
         own = steps.check_layers(made, feeds, reference, tolerance)
         allowed = steps.allowances(allowed, right, own)
-    # the artifact's own self-test runs on its own inputs
-    expected = None if data else selftest.expect([*right.values()], absolute(allowed, right))
+    # the artifact's own self-test runs on its own inputs, and on accelerators that are there
+    loose = max((b.tolerance for b in made.back_ends), default=0.0) if made.plan.regions else 0.0
+    on_device = {key: max(value, loose) for key, value in allowed.items()}
+    expected = None if data else selftest.expect([*right.values()], absolute(on_device, right))
     progress("link", 0, 1)
     opened = linked(made, expected, reference.name, name)
     while max_bytes is not None and (surplus := opened.path.stat().st_size - max_bytes) > 0:
@@ -243,12 +269,22 @@ def finish(
     progress("verify", 0, 1)
     if not opened.not_run:
         for single in filter(_runs_here, single_versions(made)):
-            verify(single, linked(single), feeds, right, reference, allowed)
+            verify(single, on_cpu(linked(single)), feeds, right, reference, allowed)
+        cpu = on_cpu(opened)
         if rounds:
-            steps.check_kernels(made, opened, feeds, tolerance)
-        opened.differences = tuple(verify(made, opened, feeds, right, reference, allowed))
+            steps.check_kernels(made, cpu, feeds, tolerance)
+        opened.differences = tuple(verify(made, cpu, feeds, right, reference, allowed))
+        if isinstance(opened, CompiledModel) and any(r.live for r in opened.regions):
+            opened.differences = verify_devices(opened, feeds, right, on_device)
     progress("verify", 1, 1)
     return opened
+
+
+def on_cpu(model: Model) -> Model:
+    """The same artifact without accelerators; ``model`` must outlive it."""
+    if isinstance(model, CompiledModel) and model.regions:
+        return artifact.open(model.path, devices="leave", keep=model)
+    return model
 
 
 def _runs_here(made: Build) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import json
 import os
 import threading
@@ -24,12 +25,13 @@ import numpy as np
 
 from armlet import binding
 from armlet.binding import DTYPES, Library
-from armlet.errors import ExecutionError
+from armlet.errors import ExecutionError, InputError
 from armlet.model import (
     Benchmark,
     LayerTime,
     Observer,
     OpenModel,
+    RegionState,
     SelfTestReport,
     TensorInfo,
     Watcher,
@@ -49,15 +51,19 @@ def open(
     threads: int = 0,
     cpus: Sequence[int] = (),
     spin_us: int = 0,
+    devices: str = "use",
+    device_cache: str | os.PathLike[str] | None = None,
     keep: object = None,
 ) -> CompiledModel:
     """Opens an artifact.
 
     ``threads``: 0 uses every CPU that the process may. ``cpus``: pins thread i to ``cpus[i]``,
     except the caller's. ``spin_us``: how long waiting threads spin before they sleep; 0 is
-    the default, less is none. ``keep``: an object that lives as long as the model does.
+    the default, less is none. ``devices``: "use" accelerators that the artifact has
+    programs for where they are there, "require" them (``AcceleratorError`` without) or "leave"
+    them; their drivers may keep files in ``device_cache``. ``keep``: an object that lives as long as the model does.
     """
-    return CompiledModel(Path(path), threads, cpus, spin_us, keep)
+    return CompiledModel(Path(path), threads, cpus, spin_us, keep, devices, device_cache)
 
 
 def _view(v: Any) -> np.ndarray:
@@ -75,14 +81,26 @@ class CompiledModel(OpenModel):
     not_run = ""
 
     def __init__(
-        self, path: Path, threads: int, cpus: Sequence[int], spin_us: int, keep: object
+        self,
+        path: Path,
+        threads: int,
+        cpus: Sequence[int],
+        spin_us: int,
+        keep: object,
+        devices: str = "use",
+        device_cache: str | os.PathLike[str] | None = None,
     ) -> None:
+        if devices not in binding.DEVICES:
+            known = ", ".join(binding.DEVICES)
+            raise InputError(f"devices={devices!r} is unknown", way_out=f"one of {known}")
         self._instance = ctypes.c_void_p()
         self._lock = threading.RLock()
         #: the instance is not destroyed while cancel uses it
         self._life = threading.Lock()
         self._observer_error: BaseException | None = None
         self._keep = keep
+        #: as the last profile found them
+        self._timed: list[RegionState] = []
         self.path = path
         begun = time.perf_counter()
         self._library = library = Library(path)
@@ -91,6 +109,8 @@ class CompiledModel(OpenModel):
         options = binding.Options(
             threads=threads, spin_us=spin_us, cpus=places, cpu_count=len(cpus),
             message=ctypes.cast(message, ctypes.c_char_p), message_size=len(message),
+            devices=binding.DEVICES.index(devices),
+            device_cache=os.fsencode(device_cache) if device_cache else None,
         )  # fmt: skip
         status = library.armlet_create(options, self._instance)
         if status != binding.OK:
@@ -115,6 +135,15 @@ class CompiledModel(OpenModel):
     def tasks(self) -> list[LayerTime]:
         """Every task in order, as ``profile`` lists them; with times only if it is running."""
         return [self._layer(i) for i in range(self._library.armlet_task_count())]
+
+    @property
+    def regions(self) -> list[RegionState]:
+        """Parts that accelerators may do, and whether they do; times as ``profile`` found them."""
+        now = [self._region(i) for i in range(self._library.armlet_region_count())]
+        return [
+            dataclasses.replace(n, seconds=t.seconds, calls=t.calls, steps=t.steps)
+            for n, t in zip(now, self._timed or now)
+        ]
 
     @property
     def threads(self) -> int:
@@ -182,9 +211,11 @@ class CompiledModel(OpenModel):
         with self._bound(inputs):
             self._run()
             self._check(library.armlet_set_profiling(handle, 1))
+            self._timed = []
             try:
                 for _ in range(runs):
                     self._run()
+                self._timed = self.regions
                 return self.tasks
             finally:
                 library.armlet_set_profiling(handle, 0)
@@ -277,6 +308,19 @@ class CompiledModel(OpenModel):
         return LayerTime(
             e.value.decode(), e.source.decode(), e.template_name.decode(),
             e.seconds / max(e.calls, 1), e.calls, e.threads,
+        )  # fmt: skip
+
+    def _region(self, index: int) -> RegionState:
+        library, handle, e = self._library, self._handle, binding.RegionInfo()
+        self._check(library.armlet_region(handle, index, e))
+        layer, seconds, steps = ctypes.c_char_p(), ctypes.c_double(), []
+        for i in range(e.step_count):
+            self._check(library.armlet_region_step(handle, index, i, layer, seconds))
+            steps.append(((layer.value or b"").decode(), seconds.value))
+        return RegionState(
+            e.name.decode(), e.back_end.decode(), bool(e.live), e.reason.decode(errors="replace"),
+            e.first_task, e.task_count, e.program_bytes, e.seconds / max(e.calls, 1), e.calls,
+            tuple(steps),
         )  # fmt: skip
 
     def _bind(self, feeds: Sequence[np.ndarray], results: Sequence[np.ndarray]) -> None:

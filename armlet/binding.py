@@ -20,6 +20,7 @@ from armlet.compiler.link.elf import MACHINES, Elf
 from armlet.compiler.link.format import FormatError
 from armlet.compiler.link.seal import check_seal
 from armlet.errors import (
+    AcceleratorError,
     ArmletError,
     ArtifactError,
     CpuError,
@@ -28,7 +29,7 @@ from armlet.errors import (
     InternalError,
 )
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 
 #: by the codes of armlet_dtype
 DTYPES = (
@@ -36,12 +37,16 @@ DTYPES = (
     "uint8", "uint16", "uint32", "uint64", "bool",
 )  # fmt: skip
 
+#: by the codes of armlet_devices
+DEVICES = ("use", "require", "leave")
+
 OK, ERROR_CPU, ERROR_INPUT, ERROR_SELFTEST = 0, 3, 5, 8
 _ERRORS: dict[int, type[ArmletError]] = {
     1: InternalError,
     ERROR_CPU: CpuError,
     ERROR_INPUT: InputError,
     9: ArtifactError,
+    10: AcceleratorError,
 }
 
 _pointer = ctypes.c_void_p
@@ -68,7 +73,8 @@ class Options(Struct):
     _fields_ = [
         ("struct_size", ctypes.c_size_t), ("threads", _int), ("spin_us", _int),
         ("cpus", ctypes.POINTER(_int)), ("cpu_count", ctypes.c_size_t), ("message", _text),
-        ("message_size", ctypes.c_size_t),
+        ("message_size", ctypes.c_size_t), ("devices", _int), ("max_kernel_ms", ctypes.c_uint32),
+        ("device_cache", _text),
     ]  # fmt: skip
 
 
@@ -77,6 +83,15 @@ class ProfileEntry(Struct):
         ("struct_size", ctypes.c_size_t), ("value", _text), ("source", _text),
         ("template_name", _text), ("seconds", ctypes.c_double), ("calls", ctypes.c_uint64),
         ("threads", _int),
+    ]  # fmt: skip
+
+
+class RegionInfo(Struct):
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t), ("name", _text), ("back_end", _text),
+        ("reason", _text), ("live", _int), ("first_task", _int), ("task_count", _int),
+        ("step_count", _int), ("program_bytes", ctypes.c_size_t), ("seconds", ctypes.c_double),
+        ("calls", ctypes.c_uint64),
     ]  # fmt: skip
 
 
@@ -121,6 +136,12 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "armlet_current_task": (_int, [_pointer]),
     "armlet_set_profiling": (_int, [_pointer, _int]),
     "armlet_profile": (_int, [_pointer, _int, ctypes.POINTER(ProfileEntry)]),
+    "armlet_region_count": (_int, []),
+    "armlet_region": (_int, [_pointer, _int, ctypes.POINTER(RegionInfo)]),
+    "armlet_region_step": (
+        _int,
+        [_pointer, _int, _int, ctypes.POINTER(_text), ctypes.POINTER(ctypes.c_double)],
+    ),
     "armlet_observe": (_int, [_pointer, Observer, _pointer]),
     "armlet_selftest": (_int, [_pointer, ctypes.POINTER(SelfTestReport)]),
 }

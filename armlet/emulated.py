@@ -16,7 +16,7 @@ from armlet.binding import DTYPES
 from armlet.compiler.build import Build
 from armlet.compiler.plan.plan import Tensor
 from armlet.errors import ExecutionError
-from armlet.model import Observer, TensorInfo
+from armlet.model import Observer, RegionState, TensorInfo
 
 if TYPE_CHECKING:
     from armlet.compare import Difference
@@ -30,7 +30,7 @@ class EmulatedModel:
     ) -> None:
         self.path, self.target, self.manifest = path, made.target, manifest
         self.inputs, self.outputs = _infos(made.plan.inputs), _infos(made.plan.outputs)
-        self._keep = keep
+        self._keep, self._regions = keep, made.plan.regions
         self._observer: Observer | None = None
         self._emulator = emulator.find(self.target)
         #: why the artifact cannot be run here, "" if it can
@@ -52,6 +52,18 @@ class EmulatedModel:
             if self._observer:
                 _replay(values, self._observer)
             return _arrays(results.read_bytes(), self.outputs)
+
+    @property
+    def regions(self) -> list[RegionState]:
+        """Parts that accelerators may do; an emulator has none."""
+        reason = "accelerators are looked for on the device"
+        return [
+            RegionState(
+                r.program.name, r.program.back_end, False, reason, r.first_task, r.task_count,
+                len(r.program.blob), 0.0, 0,
+            )
+            for r in self._regions
+        ]  # fmt: skip
 
     @contextlib.contextmanager
     def observe(self, callback: Observer) -> Iterator[None]:

@@ -57,6 +57,12 @@ class ExternalDataError(ArmletError):
     id = "AL104"
 
 
+class PartitionError(ArmletError):
+    """Calls stay on the CPU though an accelerator was to do all of them; every reason is listed."""
+
+    id = "AL105"
+
+
 class InputError(ArmletError):
     """Data given to a model has the wrong name, dtype or shape."""
 
@@ -163,6 +169,12 @@ class ExecutionError(ArmletError):
     """The artifact reported an error while it ran."""
 
     id = "AL503"
+
+
+class AcceleratorError(ArmletError):
+    """A region of the model cannot run on its accelerator, which was required."""
+
+    id = "AL504"
 
 
 class VerificationError(ArmletError):

@@ -53,6 +53,16 @@ def manifest(made: Build, verified_by: str) -> dict[str, Any]:
             }
             for v in plan.versions
         ],
+        "regions": [
+            {
+                "back_end": r.program.back_end,
+                "name": r.program.name,
+                "first_task": r.first_task,
+                "task_count": r.task_count,
+                "program_bytes": len(r.program.blob),
+            }
+            for r in plan.regions
+        ],
         "tasks": len(plan.tasks),
         "task_columns": list(TASK_COLUMNS),
         "task_rows": [

@@ -50,6 +50,26 @@ class LayerTime:
 
 
 @dataclass(frozen=True)
+class RegionState:
+    """A part of the model that an accelerator may do in one step."""
+
+    #: the layers at its ends
+    name: str
+    back_end: str
+    #: whether the accelerator does it, and why not
+    live: bool
+    reason: str
+    first_task: int
+    task_count: int
+    program_bytes: int
+    #: mean of a call on the accelerator
+    seconds: float
+    calls: int
+    #: what it did inside in the last profiled run: layers and seconds
+    steps: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class Benchmark:
     """Seconds of every run, in order."""
 

@@ -130,3 +130,22 @@ def verify(
             way_out="report this with the model; nothing was written",
         )
     return found
+
+
+def verify_devices(
+    model: CompiledModel,
+    feeds: Arrays,
+    right: Mapping[str, np.ndarray],
+    allowed: Mapping[str, float],
+) -> tuple[Difference, ...]:
+    """As ``verify``, of a model whose regions accelerators do; the CPU alone is right already."""
+    found = differences(right, model.run(feeds))
+    wrong = [d for d in found if not d.within(allowed[d.name])]
+    if wrong:
+        names = ", ".join(f"{r.name} ({r.back_end})" for r in model.regions if r.live)
+        raise VerificationError(
+            f"with accelerators the model differs: {wrong[0]} (allowed: "
+            f"{allowed[wrong[0].name]:.2g}); they do {names}",
+            way_out="compile without --npu, or report this with the model; nothing was written",
+        )
+    return tuple(found)

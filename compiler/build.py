@@ -10,36 +10,33 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from armlet import debug
+from armlet.compiler.cpu_passes import NARROW, cpu_passes
 from armlet.compiler.dump import Dump, groups_text
 from armlet.compiler.ir import Call, Function, Module, print_function, verify
 from armlet.compiler.ir.group import Group
 from armlet.compiler.lower.compile import lower
-from armlet.compiler.passes import (
-    compose_arrangements,
-    form_views,
-    pipeline,
-)
+from armlet.compiler.partition.blobs import program
+from armlet.compiler.partition.partition import Partition, Region, partition, require_all
+from armlet.compiler.partition.parts import Part, Parts, cut
+from armlet.compiler.partition.report import Report
+from armlet.compiler.passes import pipeline
 from armlet.compiler.passes.chain import chain
 from armlet.compiler.passes.fuse import fuse
-from armlet.compiler.passes.narrow_to_half import LARGEST, can_narrow, narrow_to_half
-from armlet.compiler.passes.sign_bytes import sign_bytes
-from armlet.compiler.passes.store_half import store_half
-from armlet.compiler.plan.plan import Plan
+from armlet.compiler.passes.narrow_to_half import can_narrow
+from armlet.compiler.plan.plan import Plan, RegionTasks
 from armlet.compiler.plan.planner import plan
 from armlet.compiler.plan.verifier import verify_plan
-from armlet.compiler.ranges import Half, findings
+from armlet.compiler.ranges import Half
 from armlet.compiler.records import Records
-from armlet.compiler.select.layout import select
 from armlet.compiler.versions import with_versions
-from armlet.errors import ModelShapeError, RangeError
+from armlet.errors import ModelShapeError
 from armlet.targets import Target
+from armlet.targets.npu import BackEnd
 
 #: (stage, done, total): called as work proceeds
 Progress = Callable[[str, int, int], None]
-#: the pass that chooses a form for every call
-SELECT = "select"
-#: the pass that makes values float16
-NARROW = "narrow_to_half"
+#: the stage in which each region's calls come to lie side by side
+PARTITION = "partition"
 
 
 def _quiet(stage: str, done: int, total: int) -> None:
@@ -59,6 +56,9 @@ class Build:
     precision: str = "fp32"
     #: targets that kernels have versions for, the best one last
     better: tuple[Target, ...] = ()
+    #: the accelerators that were asked, and what became of every call
+    back_ends: tuple[BackEnd, ...] = ()
+    report: Report | None = None
 
     @property
     def function(self) -> Function:
@@ -89,6 +89,15 @@ def require_static(module: Module) -> None:
     )
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """A function after every graph pass, in parts that are ready to be fused."""
+
+    stages: list[tuple[str, Function]]
+    parts: Parts[Region]
+    report: Report | None
+
+
 def prepare(
     module: Module,
     target: Target,
@@ -101,21 +110,22 @@ def prepare(
 
     ``records`` are those of the target unless they are given.
     """
-    require_static(module)
     known = Records.of(target) if records is None else records
+    return _prepare(module, target, progress, dump, known, half).stages
+
+
+def _prepare(
+    module: Module,
+    target: Target,
+    progress: Progress,
+    dump: Dump | None,
+    records: Records,
+    half: Half | None,
+    back_ends: Sequence[BackEnd] = (),
+) -> _Prepared:
+    require_static(module)
     stages: list[tuple[str, Function]] = []
-    selection = (SELECT, lambda f: select(f, target, known))
-    finish = [
-        ("compose_arrangements", compose_arrangements.run),
-        ("form_views", form_views.run),
-    ]
-    narrow, store = [], []
-    if half and target.half_arithmetic:
-        narrow = [(NARROW, lambda f: _narrowed(f, half))]
-    elif half:
-        store = [("store_half", store_half)]
-    sign = [("sign_bytes", lambda f: sign_bytes(f, target.byte_dtype))] * bool(target.byte_dtype)
-    todo = [*pipeline.CANONICALIZE, *narrow, *sign, selection, *finish, *store]
+    todo = ["import", *(name for name, _ in pipeline.CANONICALIZE)]
 
     def observe(name: str, function: Function) -> None:
         stages.append((name, function))
@@ -123,23 +133,32 @@ def prepare(
         if dump:
             dump.stage(name, function)
         verify(function, f"after {name}")
-        progress("passes", len(stages) - 1, len(todo))
+        progress("passes", len(stages) - 1, len(todo) - 1)
 
     observe("import", module.main)
-    pipeline.run(module.main, todo, observe)
-    return stages
+    canonical = pipeline.run(module.main, observe=observe)
+    passes = cpu_passes(canonical, target, records, half)
+    todo += [PARTITION] * bool(back_ends) + [name for name, _ in passes]
+    made = Partition(cut(canonical, [(canonical.bindings, None)]))
+    if back_ends:
+        made = partition(canonical, back_ends, target, records)
+        observe(PARTITION, made.parts.function)
+    parts = made.parts
+    for name, change in passes:
+        parts = parts.apply(change)
+        observe(name, parts.function)
+    return _Prepared(stages, parts, made.report)
 
 
-def _narrowed(function: Function, half: Half) -> Function:
-    """In float16, but for what is out of its range."""
-    found = findings(function, half.samples)
-    if found.out and half.strict:
-        raise RangeError(
-            f"float16 holds up to {LARGEST:g}, and {found.out[0]}",
-            where=found.out[0].call.source,
-            way_out="compile without --check-range, which computes such layers in float32",
-        )
-    return narrow_to_half(function, [f.call for f in found.out], found.wide)
+def place(
+    module: Module, back_ends: Sequence[BackEnd], target: Target, records: Records | None = None
+) -> Report:
+    """What ``build`` would have each back end do, and why; nothing is compiled."""
+    require_static(module)
+    known = Records.of(target) if records is None else records
+    report = partition(pipeline.run(module.main), back_ends, target, known).report
+    assert report is not None
+    return report
 
 
 def build(
@@ -150,28 +169,61 @@ def build(
     records: Records | None = None,
     half: Half | None = None,
     better: Sequence[Target] = (),
+    back_ends: Sequence[BackEnd] = (),
+    require_devices: bool = False,
 ) -> Build:
     """``records`` are those of the target unless they are given.
 
-    Kernels get versions for ``better`` targets, the last of which decides on layouts.
+    Kernels get versions for ``better`` targets, the last of which decides on layouts. Of what
+    ``back_ends`` take there are programs besides; with ``require_devices`` they must take all, or
+    it is a ``PartitionError``.
     """
     records = Records.of(target) if records is None else records
     best = better[-1] if better else target
-    stages = prepare(module, best, progress, dump, records, half)
-    function = stages[-1][1]
-    items = chain(fuse(function), function, best)
+    prepared = _prepare(module, best, progress, dump, records, half, back_ends)
+    if require_devices and prepared.report:
+        require_all(prepared.report)
+    function = prepared.stages[-1][1]
+    items, regions = _items(prepared.parts, best, progress)
     groups = [item for item in items if isinstance(item, Group)]
 
     def lowered(done: int, total: int, layer: str) -> None:
         progress("kernels", done, total)
 
     kernels = lower(groups, target, lowered, records=records)
-    made = plan(function, module.outputs, items, dict(zip(groups, kernels, strict=True)))
+    made = plan(function, module.outputs, items, dict(zip(groups, kernels, strict=True)), regions)
     debug.show(2, lambda: groups_text(groups, made))
     if dump:
         dump.plan(groups, made)
-    verify_plan(made, function, items)
+    verify_plan(made, function, items, regions)
     if better:
         made = with_versions(made, groups, target, better, lowered)
-    precision = "fp16" if half else "fp32"
-    return Build(module, target, tuple(stages), tuple(items), made, precision, tuple(better))
+    return Build(
+        module, target, tuple(prepared.stages), tuple(items), made, "fp16" if half else "fp32",
+        tuple(better), tuple(back_ends), prepared.report,
+    )  # fmt: skip
+
+
+def _items(
+    parts: Parts[Region], target: Target, progress: Progress
+) -> tuple[list[Group | Call], list[RegionTasks]]:
+    """The groups and views of all parts in order, and which tasks the regions are."""
+    items: list[Group | Call] = []
+    regions: list[RegionTasks] = []
+    total = sum(part.region is not None for part in parts.parts)
+    for part in parts.parts:
+        first = _task_count(items)
+        items += _items_of(part, target)
+        if part.region:
+            progress("regions", len(regions), total)
+            made, count = program(part.region), _task_count(items) - first
+            regions.append(RegionTasks(made, first, count, part.inputs, part.outputs))
+    return items, regions
+
+
+def _items_of(part: Part[Region], target: Target) -> list[Group | Call]:
+    return chain(fuse(part.function), part.function, target)
+
+
+def _task_count(items: Sequence[Group | Call]) -> int:
+    return sum(isinstance(item, Group) for item in items)

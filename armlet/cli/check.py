@@ -8,29 +8,52 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import show
-from .options import Json, Shapes, shapes_of
+from .options import Json, Npu, Shapes, Target, shapes_of
 
 if TYPE_CHECKING:
+    from armlet.compiler.partition.report import Report as PartitionReport
     from armlet.frontends import Report
 
 
 def check(
     model: Annotated[Path, typer.Argument(help="The model's file.", metavar="MODEL")],
     shape: Shapes = None,
+    npu: Npu = None,
+    target: Target = "host",
     json: Json = False,
 ) -> None:
     """Tells whether a model can be compiled: every operator, every problem.
 
-    Exit status 1 if it cannot.
+    With --npu also which parts an accelerator would do beside this target's CPU, and why not
+    others. Exit status 1 if it cannot be compiled.
     """
     from armlet import api
 
     report = api.check(model, shapes_of(shape))
+    placed = (
+        api.check_npu(model, npu, target, shapes_of(shape)) if npu and report.supported else None
+    )
     if json:
-        show.as_json(report.as_dict())
+        show.as_json(report.as_dict() | ({"npu": placed.as_dict()} if placed else {}))
     else:
         _print(report)
+        if placed:
+            _print_places(placed)
     raise typer.Exit(0 if report.supported else 1)
+
+
+def _print_places(report: PartitionReport) -> None:
+    show.table(
+        ["layer", "operator", ">MACs", "place", "why not elsewhere"],
+        [
+            (p.call.source, p.call.op.name, show.number(p.macs), p.place, "; ".join(p.reasons))
+            for p in report.calls
+        ],
+    )
+    for step in report.steps:
+        print(f"region: {step}")
+    taken = len(report.taken)
+    print(f"{report.share():.1%} of the multiply-adds on accelerators, in {taken} regions")
 
 
 def _print(report: Report) -> None:

@@ -18,6 +18,7 @@ from .options import (
     DumpPasses,
     HalfTolerance,
     Json,
+    Npu,
     Precision,
     Shapes,
     bytes_of,
@@ -73,6 +74,11 @@ def compile(
             help="The most that the artifact may take, such as 900k: versions are left out to fit.",
         ),
     ] = "",
+    npu: Npu = None,
+    require_npu: Annotated[
+        bool,
+        typer.Option("--require-npu", help="Fail, with all reasons, unless it does everything."),
+    ] = False,
     tolerance: HalfTolerance = None,
     dump_passes: DumpPasses = None,
     json: Json = False,
@@ -101,7 +107,7 @@ def compile(
             made = models[chosen] = api.compile(
                 module, chosen, data=samples, tolerance=tolerance, progress=progress, dump=dump,
                 precision=precision, check_range=check_range, multiversion=multiversion,
-                max_bytes=limit, name=place.name,
+                max_bytes=limit, npu=npu or (), require_npu=require_npu, name=place.name,
             )  # fmt: skip
             found.append(summary(made, place, time.perf_counter() - begun))
         if package:
@@ -170,6 +176,10 @@ def summary(model: Model, output: Path, seconds: float) -> dict[str, Any]:
             for v in manifest["versions"]
         ],
         "tasks": manifest["tasks"],
+        "regions": [
+            {**r, "live": s.live, "reason": s.reason}
+            for r, s in zip(manifest["regions"], model.regions)
+        ],
         "macs": manifest["macs"],
         "verified_by": manifest["verified_by"],
         "not_run": model.not_run,
@@ -210,6 +220,7 @@ def _print(found: dict[str, Any]) -> None:
             ("kernels", f"{found['kernels']} for {found['tasks']} tasks"),
             ("MACs", show.number(found["macs"])),
             *_versions(found["versions"]),
+            *_regions(found["regions"]),
         ]
     )
     for layer in found["float32_layers"]:
@@ -221,6 +232,15 @@ def _print(found: dict[str, Any]) -> None:
             f"output {output['name']}: largest error {output['absolute_error']:.3g}, "
             f"{output['relative_error']:.2g} of the range, against {found['verified_by']}"
         )
+
+
+def _regions(regions: list[dict[str, Any]]) -> list[tuple[str, object]]:
+    """A line for each part that an accelerator may do."""
+    return [
+        (f"on {r['back_end']}", f"{r['name']}, {r['task_count']} tasks of the CPU's, program of "
+         f"{show.size(r['program_bytes'])}" + (f"; not here: {r['reason']}" if r["reason"] else ""))
+        for r in regions
+    ]  # fmt: skip
 
 
 def _versions(versions: list[dict[str, Any]]) -> list[tuple[str, object]]:

@@ -79,6 +79,14 @@ DumpPasses = Annotated[
         metavar="DIR", help="Write the model after every stage of the compiler to this folder."
     ),
 ]
+Npu = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--npu",
+        metavar="NAME[:CHIP]",
+        help="An accelerator for what it does sooner than the CPU; may be given for several.",
+    ),
+]
 Inputs = Annotated[
     list[str] | None,
     typer.Option(

@@ -14,9 +14,9 @@ def _words(text: str) -> list[str]:
 
 
 _LIBC = _words("""
-    __errno_location __sched_cpucount abort calloc clock_gettime close free getauxval malloc memcmp
-    memcpy memmove memset open posix_memalign read sched_getaffinity sched_getcpu sched_setaffinity
-    sigfillset snprintf strcmp strlen syscall vsnprintf
+    __errno_location __sched_cpucount abort calloc clock_gettime close free getauxval getenv malloc
+    memcmp memcpy memmove memset open posix_memalign read sched_getaffinity sched_getcpu
+    sched_setaffinity sigfillset snprintf strcmp strlen syscall vsnprintf
 """)
 
 _THREADS = _words("""

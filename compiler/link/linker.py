@@ -49,7 +49,9 @@ def link(
         with tempfile.TemporaryDirectory(prefix="armlet-link-") as name:
             folder = Path(name)
             _compile_tables(plan, target, manifest, selftest, folder)
-            inputs = [*made.objects, *_objects(plan, folder), *made.stubs, *made.helpers]
+            shims = runtime.shims(target.zig_triple, plan.shims)
+            objects = [*made.objects, *shims, *_objects(plan, folder)]
+            inputs = [*objects, *made.stubs, *made.helpers]
             artifact = format.link(inputs, runtime.exports(), target, soname, folder)
             check_artifact(artifact, target)
             seal(artifact)
@@ -79,7 +81,7 @@ def _compile_tables(
         "clang", f"--target={toolchain.llvm_triple(target.zig_triple)}", "-std=gnu11", "-O1",
         *format.flags, "-ffreestanding", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables",
         "-nostdinc", "-isystem", toolchain.headers(), f"-I{runtime.SOURCES}",
-        "-c", "tables.c", "-o", "tables.o",
+        f"-I{runtime.HEADER.parent}", "-c", "tables.c", "-o", "tables.o",
     ]  # fmt: skip
     toolchain.run("compiling the tables", arguments, folder)
 

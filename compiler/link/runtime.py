@@ -65,13 +65,29 @@ def runtime(triple: str) -> Runtime:
 
     recipe = (triple, command, stubs, _INCOMPLETE, _HELPER_FLAGS)
     own = (SOURCES.parent / format.instead).glob("*.h")
-    headers = [HEADER, *SOURCES.glob("*.h"), *own, *bionic.HEADERS.rglob("*.h")]
+    headers = [*HEADER.parent.glob("*.h"), *SOURCES.glob("*.h"), *own, *bionic.HEADERS.rglob("*.h")]
     folder = compiled_once("runtime", recipe, [*sorted(headers), *c_files], make)
     return Runtime(
         objects=tuple(sorted(folder.glob("*.o"))),
         stubs=tuple(folder / name for name in stubs),
         helpers=tuple(folder.glob("*.a")),
     )
+
+
+def shims(triple: str, files: Sequence[Path]) -> list[Path]:
+    """Objects of these files, which may include the runtime's headers and those beside them."""
+    format = formats.of_triple(triple)
+    command = [*format.compiler(triple), *FLAGS, *format.flags, f"-I{HEADER.parent}"]
+    objects: list[Path] = []
+    for file in files:
+        what = [*command, "-c", file]
+        headers = sorted([*HEADER.parent.glob("*.h"), *file.parent.glob("*.h")])
+        folder = compiled_once(
+            "shims", (triple, command), [*headers, file],
+            lambda folder, what=what: toolchain.run("compiling a shim", what, folder),  # type: ignore[misc]
+        )  # fmt: skip
+        objects += folder.glob("*.o")
+    return objects
 
 
 def sources(instead: str) -> list[Path]:

@@ -5,6 +5,7 @@ Everything refers by index or offset: strings, shapes and locations lie in one a
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from armlet.compiler.plan.plan import ALIGNMENT, Location, Plan, Space, Tensor
 
 from .selftest import SelfTest
 
-FORMAT = 1
+FORMAT = 2
 
 _DTYPES = {name: code for code, name in enumerate(SHORT_NAMES, start=1)}
 _BASE_INPUTS = 2
@@ -26,7 +27,16 @@ def write_constants(plan: Plan, file: BinaryIO) -> None:
     for offset, array in plan.constants:
         file.seek(offset)
         file.write(array.data if array.flags.c_contiguous else array.tobytes())
-    file.truncate(max(plan.constant_bytes, 1))
+    for offset, region in zip(_blob_offsets(plan), plan.regions):
+        file.seek(offset)
+        file.write(region.program.blob)
+    file.truncate(max(_blob_offsets(plan)[-1], 1))
+
+
+def _blob_offsets(plan: Plan) -> list[int]:
+    """Where each region's blob begins, after the constants; then where the last one ends."""
+    sizes = [_padded(len(r.program.blob)) for r in plan.regions]
+    return list(itertools.accumulate(sizes, initial=plan.constant_bytes))
 
 
 def source(
@@ -142,6 +152,23 @@ class _Writer:
             self.locations += [self.location(at) for at in task.arguments]
         return _array("task_entry", "tasks", rows)
 
+    def regions(self) -> str:
+        programs = [r.program for r in self.plan.regions]
+        declared = [
+            f"extern const armlet_npu_api {api};" for api in dict.fromkeys(p.api for p in programs)
+        ]
+        rows = []
+        for region, blob in zip(self.plan.regions, _blob_offsets(self.plan)):
+            first, made = len(self.locations), region.program
+            self.locations += [self.location(at) for at in (*region.inputs, *region.outputs)]
+            fields = (
+                f"&{made.api}", blob, len(made.blob), region.first_task, region.task_count,
+                first, first + len(region.inputs), len(region.inputs), len(region.outputs),
+                self.text(made.name), self.text(made.back_end),
+            )  # fmt: skip
+            rows.append(f"{{{', '.join(map(str, fields))}}}")
+        return "\n".join([*declared, _array("region_entry", "regions", rows or ["{0}"])])
+
     def selftest(self, test: SelfTest | None) -> str:
         rows: list[str] = []
         values: list[str] = []
@@ -174,6 +201,7 @@ class _Writer:
             self.kernels(),
             self.versions(),
             self.tasks(),
+            self.regions(),
             _array("uint32_t", "features", map(self.text, self.features)),
             _array("location_entry", "locations", self.locations),
             _array("int64_t", "extents", self.extents),
@@ -192,6 +220,7 @@ class _Writer:
             "input_count": len(plan.inputs),
             "output_count": len(plan.outputs),
             "task_count": len(plan.tasks),
+            "region_count": len(plan.regions),
             "ways": max((k.ways for k in plan.code), default=1),
             "most_pointers": max(self.pointers(), default=0),
             "feature_count": feature_count,
@@ -204,8 +233,8 @@ class _Writer:
             "selftest_seed": selftest.seed if selftest else 0,
             "selftest": "selftest" if selftest else 0,
         }
-        arrays = "inputs outputs kernels versions tasks locations extents strings features manifest"
-        fields |= {name: name for name in [*arrays.split(), "selftest_values"]}
+        arrays = "inputs outputs kernels versions tasks regions locations extents strings features"
+        fields |= {name: name for name in [*arrays.split(), "manifest", "selftest_values"]}
         rows = "\n".join(f"    .{name} = {value}," for name, value in fields.items())
         return f"const model_tables armlet_model = {{\n{rows}\n}};"
 

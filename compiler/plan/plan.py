@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from armlet.compiler.ir import TensorType
+from armlet.compiler.ir import TensorType, Value
 from armlet.compiler.lower.kernel import Kernel
 
 #: every buffer of the arena and every constant begins at a multiple of this
@@ -67,6 +68,40 @@ class Version:
 
 
 @dataclass(frozen=True)
+class Program:
+    """What an accelerator does in a region, as its back end made it."""
+
+    back_end: str
+    name: str
+    #: the C name of the shim's ``armlet_npu_api``, and the files that define it
+    api: str
+    shim: tuple[Path, ...]
+    blob: bytes
+
+
+@dataclass(frozen=True)
+class RegionTasks:
+    """Tasks that an accelerator may do in one step, with what goes in and comes out."""
+
+    program: Program
+    first_task: int
+    task_count: int
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Region:
+    """The same, where all of it lies. No other value's bytes are among the outputs' meanwhile."""
+
+    program: Program
+    first_task: int
+    task_count: int
+    inputs: tuple[Location, ...]
+    outputs: tuple[Location, ...]
+
+
+@dataclass(frozen=True)
 class Plan:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -82,6 +117,12 @@ class Plan:
     live_bytes: tuple[int, ...] = ()
     #: of several versions of a kernel the last that a processor can run is used
     versions: tuple[Version, ...] = ()
+    regions: tuple[Region, ...] = ()
+
+    @property
+    def shims(self) -> tuple[Path, ...]:
+        """The C files of every shim that a region is run by."""
+        return tuple(dict.fromkeys(path for r in self.regions for path in r.program.shim))
 
     @property
     def code(self) -> tuple[Kernel, ...]:

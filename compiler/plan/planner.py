@@ -9,7 +9,7 @@ from armlet.compiler.ir.group import Group
 from armlet.compiler.lower.kernel import Kernel
 
 from . import arena
-from .plan import ALIGNMENT, Location, Plan, Space, Task, Tensor
+from .plan import ALIGNMENT, Location, Plan, Region, RegionTasks, Space, Task, Tensor
 from .storage import Storage, live_bytes, lower_bound
 
 
@@ -27,13 +27,14 @@ def plan(
     outputs: Sequence[str],
     items: Sequence[Group | Call],
     kernels: Mapping[Group, Kernel],
+    regions: Sequence[RegionTasks] = (),
 ) -> Plan:
     """``items`` as ``fuse`` gave them; ``outputs`` names the function's results.
 
     Every result must be the output of a task and of one result only
     (``passes/separate_results.py`` sees to it).
     """
-    storage = Storage(function, items)
+    storage = Storage(function, items, regions)
     buffers = storage.buffers()
     arena_bytes, offsets = arena.assign(list(buffers.values()))
     constants = storage.constants()
@@ -74,4 +75,14 @@ def plan(
         live_bytes=tuple(live_bytes(list(buffers.values()), len(tasks))),
         constants=tuple((constant_at[c], c.data) for c in constants),
         constant_bytes=constant_bytes,
+        regions=tuple(
+            Region(
+                r.program,
+                r.first_task,
+                r.task_count,
+                tuple(map(locate, r.inputs)),
+                tuple(map(locate, r.outputs)),
+            )
+            for r in regions
+        ),
     )

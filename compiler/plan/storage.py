@@ -17,7 +17,7 @@ from armlet.compiler.ir.group import Group
 from armlet.compiler.ops import Fusion, Op
 from armlet.compiler.ops.views import placements
 
-from .plan import ALIGNMENT
+from .plan import ALIGNMENT, RegionTasks
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,12 @@ class _Use:
 class Storage:
     """The places of all values of a function, and when they are used."""
 
-    def __init__(self, function: Function, items: Sequence[Group | Call]) -> None:
+    def __init__(
+        self,
+        function: Function,
+        items: Sequence[Group | Call],
+        regions: Sequence[RegionTasks] = (),
+    ) -> None:
         self._wholes: dict[Value, tuple[Value, int]] = {}
         for item in items:
             if isinstance(item, Call):
@@ -79,6 +84,11 @@ class Storage:
         for task, group in enumerate(self.groups):
             for value in (*group.inputs, group.output):
                 self._use(value, task)
+        for region in regions:
+            # one step reads and writes these at once, and in which order nobody knows
+            for value in (*region.inputs, *region.outputs):
+                self._use(value, region.first_task)
+                self._use(value, region.first_task + region.task_count - 1)
         self._elsewhere = {self.place(v)[0] for v in (*function.params, *function.results)}
         for task, group in enumerate(self.groups):
             self._share(group, task)

@@ -6,7 +6,7 @@ task that reads a range must find there, whole, what the graph says it reads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from armlet.compiler.ir.group import Group
 from armlet.compiler.ops import Fusion, Op
 from armlet.compiler.ops.shape import Slice
 
-from .plan import Location, Plan, Space
+from .plan import Location, Plan, Region, RegionTasks, Space
 
 
 class PlanError(Exception):
@@ -135,30 +135,76 @@ class _Memory:
         return True
 
 
-def _problems(plan: Plan, function: Function, items: Sequence[Group | Call]) -> Iterator[str]:
-    contents, memory, tasks = _Contents(), _Memory(), iter(plan.tasks)
-    for index, param in enumerate(function.params):
-        memory.write(Location(Space.INPUT, index=index), contents.of(param))
-    for item in items:
-        if isinstance(item, Call):
-            contents.bind(item)
-            continue
-        task = next(tasks)
+class _Player:
+    """Plays a plan: tasks one by one, or, of some regions, what an accelerator does instead."""
+
+    def __init__(self, plan: Plan, function: Function) -> None:
+        self.plan, self.function = plan, function
+        self.contents, self.memory = _Contents(), _Memory()
+        for index, param in enumerate(function.params):
+            self.memory.write(Location(Space.INPUT, index=index), self.contents.of(param))
+
+    def play(
+        self, items: Sequence[Group | Call], regions: Mapping[int, RegionTasks]
+    ) -> Iterator[str]:
+        """``regions``, by their first tasks, are those that an accelerator does."""
+        number, current = 0, None
+        for item in items:
+            if isinstance(item, Call):
+                self.contents.bind(item)
+                continue
+            if current and number == current.first_task + current.task_count:
+                yield from self._end(current)
+                current = None
+            if number in regions:
+                current = regions[number]
+                yield from self._begin(current)
+            if not current:
+                yield from self._task(number, item)
+            number += 1
+        if current:
+            yield from self._end(current)
+        for index, result in enumerate(self.function.results):
+            place = Location(Space.OUTPUT, index=index)
+            if not self.memory.holds(place, self.contents.of(result)):
+                yield f"result {result} is not what output {index} holds"
+
+    def _task(self, number: int, item: Group) -> Iterator[str]:
+        task, plan = self.plan.tasks[number], self.plan
         values = [*item.inputs, item.output]
         if len(task.arguments) != len(values):
             yield f"{task.value}: {len(task.arguments)} arguments for {len(values)} values"
-            continue
+            return
         out = task.arguments[-1]
         end = out.offset + item.output.type.bytes
         for value, place in zip(item.inputs, task.arguments):
-            yield from _check_read(place, value, contents, memory, plan, task.value)
+            yield from _check_read(place, value, self.contents, self.memory, plan, task.value)
             yield from _check_overlap(place, value, out, end, item)
         if out.space is Space.ARENA and end > plan.arena_bytes:
             yield f"{task.value} is written outside the arena"
-        memory.write(out, contents.of(item.output))
-    for index, result in enumerate(function.results):
-        if not memory.holds(Location(Space.OUTPUT, index=index), contents.of(result)):
-            yield f"result {result} is not what output {index} holds"
+        self.memory.write(out, self.contents.of(item.output))
+
+    def _places(self, tasks: RegionTasks) -> Region:
+        return next(r for r in self.plan.regions if r.first_task == tasks.first_task)
+
+    def _begin(self, tasks: RegionTasks) -> Iterator[str]:
+        """Outputs are written before inputs are read: the worst that a device may do."""
+        places, name = self._places(tasks), tasks.program.name
+        for value, place in zip(tasks.outputs, places.outputs, strict=True):
+            self.memory.write(place, [_Piece(value, 0, value.type.bytes)])
+            if place.space is Space.ARENA:
+                if place.offset + value.type.bytes > self.plan.arena_bytes:
+                    yield f"{name} writes {value} outside the arena"
+        for value, place in zip(tasks.inputs, places.inputs, strict=True):
+            yield from _check_read(place, value, self.contents, self.memory, self.plan, name)
+
+    def _end(self, tasks: RegionTasks) -> Iterator[str]:
+        places = self._places(tasks)
+        for value, place in zip(tasks.outputs, places.outputs, strict=True):
+            self.memory.write(place, self.contents.of(value))
+        for value, place in zip(tasks.outputs, places.outputs, strict=True):
+            if not self.memory.holds(place, self.contents.of(value)):
+                yield f"{tasks.program.name} writes {value} over another of its results"
 
 
 def _check_read(
@@ -184,8 +230,15 @@ def _check_overlap(
         yield f"{group.output} overwrites its input {value} before it is read"
 
 
-def verify_plan(plan: Plan, function: Function, items: Sequence[Group | Call]) -> None:
-    """Raises ``PlanError`` with everything that is wrong."""
-    problems = list(_problems(plan, function, items))
+def verify_plan(
+    plan: Plan,
+    function: Function,
+    items: Sequence[Group | Call],
+    regions: Sequence[RegionTasks] = (),
+) -> None:
+    """Raises ``PlanError`` with everything that is wrong, on the CPU alone or with ``regions``."""
+    problems = list(_Player(plan, function).play(items, {}))
+    if regions:
+        problems += _Player(plan, function).play(items, {r.first_task: r for r in regions})
     if problems:
         raise PlanError("\n".join(["invalid plan:", *problems]))

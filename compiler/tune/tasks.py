@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from armlet.compiler.build import SELECT, prepare
+from armlet.compiler.build import prepare
+from armlet.compiler.cpu_passes import SELECT
 from armlet.compiler.ir import Builder, Call, Const, Module, Value
 from armlet.compiler.ir.group import Group
 from armlet.compiler.ir.parser import parse_function

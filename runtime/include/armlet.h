@@ -42,7 +42,7 @@ extern "C" {
 #endif
 
 /* Version of this interface; grows when a function or a field is added. */
-#define ARMLET_ABI_VERSION 2
+#define ARMLET_ABI_VERSION 3
 
 typedef struct armlet_instance armlet_instance;
 
@@ -56,8 +56,16 @@ typedef enum armlet_status {
     ARMLET_ERROR_BUSY = 6,      /* the instance is running already, in another thread */
     ARMLET_CANCELLED = 7,       /* armlet_cancel stopped the run; outputs are undefined */
     ARMLET_ERROR_SELFTEST = 8,  /* the self-test's outputs differ from the expected ones */
-    ARMLET_ERROR_UNSUPPORTED = 9 /* this artifact or platform does not have that */
+    ARMLET_ERROR_UNSUPPORTED = 9, /* this artifact or platform does not have that */
+    ARMLET_UNAVAILABLE = 10      /* an accelerator that is needed cannot be used */
 } armlet_status;
+
+/* What becomes of regions: the parts of a model that an accelerator may do. */
+typedef enum armlet_devices {
+    ARMLET_DEVICES_USE = 0,     /* accelerators where they are there, else the CPU */
+    ARMLET_DEVICES_REQUIRE = 1, /* accelerators, or armlet_create and armlet_run fail */
+    ARMLET_DEVICES_LEAVE = 2    /* the CPU alone */
+} armlet_devices;
 
 typedef enum armlet_dtype {
     ARMLET_FLOAT16 = 1,
@@ -114,6 +122,12 @@ typedef struct armlet_options {
     /* Receives the reason, as text, when armlet_create fails. May be NULL. */
     char *message;
     size_t message_size;
+    /* An armlet_devices. Since version 3, as all that follows. */
+    int32_t devices;
+    /* A kernel of a GPU that takes longer, in ms, is run in parts or not at all. 0: no limit. */
+    uint32_t max_kernel_ms;
+    /* A folder that programs may be kept in which drivers compiled. NULL: none. */
+    const char *device_cache;
 } armlet_options;
 
 /* Makes an instance: checks the CPU, takes memory, starts threads. `options` may be NULL. On
@@ -173,6 +187,30 @@ typedef struct armlet_profile_entry {
 
 ARMLET_API armlet_status armlet_profile(const armlet_instance *instance, int32_t task,
                                         armlet_profile_entry *entry);
+
+typedef struct armlet_region_info {
+    size_t struct_size;
+    const char *name;     /* the layers at its ends */
+    const char *back_end; /* the accelerator that the artifact has a program for */
+    /* Why the CPU does it, "" while the accelerator does. Valid until the instance's next run. */
+    const char *reason;
+    int32_t live; /* whether the accelerator does it */
+    int32_t first_task, task_count;
+    int32_t step_count; /* inside, as far as the accelerator tells; for armlet_region_step */
+    size_t program_bytes;
+    double seconds; /* total of the runs on the accelerator that were profiled */
+    uint64_t calls;
+} armlet_region_info;
+
+/* Regions of the model, in order. While one is live, its tasks are neither run nor profiled, and only
+ * those of them that make its results are observed. Since version 3, as the next two. */
+ARMLET_API int32_t armlet_region_count(void);
+ARMLET_API armlet_status armlet_region(const armlet_instance *instance, int32_t region,
+                                       armlet_region_info *info);
+
+/* A step inside a live region: its layer, and its time in the last profiled run. */
+ARMLET_API armlet_status armlet_region_step(const armlet_instance *instance, int32_t region,
+                                            int32_t step, const char **layer, double *seconds);
 
 typedef struct armlet_value {
     size_t struct_size;

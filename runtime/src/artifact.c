@@ -15,6 +15,7 @@ const char *armlet_status_text(armlet_status status) {
     case ARMLET_CANCELLED: return "cancelled";
     case ARMLET_ERROR_SELFTEST: return "self-test failed";
     case ARMLET_ERROR_UNSUPPORTED: return "not available here";
+    case ARMLET_UNAVAILABLE: return "an accelerator cannot be used";
     }
     return "unknown status";
 }
@@ -27,6 +28,7 @@ const char *armlet_manifest(size_t *size) {
 int32_t armlet_input_count(void) { return armlet_model.input_count; }
 int32_t armlet_output_count(void) { return armlet_model.output_count; }
 int32_t armlet_task_count(void) { return armlet_model.task_count; }
+int32_t armlet_region_count(void) { return armlet_model.region_count; }
 
 static armlet_status describe(const tensor_entry *tensors, int32_t count, int32_t index,
                               armlet_tensor_info *info) {

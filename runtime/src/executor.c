@@ -2,15 +2,11 @@
  * and cancellation; the pool's threads see one kernel call at a time. */
 #include "instance.h"
 
-static void *address(const armlet_instance *m, const location_entry *l) {
-    return m->bases[l->base] + l->offset;
-}
-
 static void prepare(armlet_instance *m, const task_entry *task) {
     const kernel_entry *kernel = m->kernels[task->kernel];
     const location_entry *arguments = &armlet_model.locations[task->arguments];
     m->kernel = kernel;
-    for (uint32_t i = 0; i < kernel->pointers; i++) m->pointers[i] = address(m, &arguments[i]);
+    for (uint32_t i = 0; i < kernel->pointers; i++) m->pointers[i] = address_of(m, &arguments[i]);
 }
 
 static void run_part(void *context, int32_t part, int32_t parts) {
@@ -37,29 +33,73 @@ static void observe(armlet_instance *m, int32_t index, const task_entry *task) {
     m->observer(m->observer_context, &seen);
 }
 
-static armlet_status run_tasks(armlet_instance *m) {
-    int64_t before = m->profiling ? now_ns() : 0;
-    for (int32_t i = 0; i < armlet_model.task_count; i++) {
+/* The last task of a region that writes where one of its results is. */
+static int32_t maker(const region_entry *r, const location_entry *result) {
+    int32_t found = -1;
+    for (int32_t i = r->first_task; i < r->first_task + r->task_count; i++) {
         const task_entry *task = &armlet_model.tasks[i];
+        uint32_t last = task->arguments + armlet_model.kernels[task->kernel].pointers - 1;
+        const location_entry *l = &armlet_model.locations[last];
+        if (l->base == result->base && l->offset == result->offset) found = i;
+    }
+    return found;
+}
+
+static void observe_results(armlet_instance *m, const region_entry *r) {
+    for (int32_t i = 0; i < r->output_count; i++) {
+        int32_t task = maker(r, &armlet_model.locations[r->outputs + (uint32_t)i]);
+        if (task < 0) continue;
+        prepare(m, &armlet_model.tasks[task]);
+        observe(m, task, &armlet_model.tasks[task]);
+    }
+}
+
+static void run_kernel(armlet_instance *m, const task_entry *task) {
+    prepare(m, task);
+    int32_t parts = threads_for(m, m->kernel);
+    if (parts > 1)
+        pool_run(m->pool, run_part, m, parts);
+    else
+        run_part(m, 0, 1);
+}
+
+/* Runs the task, or the live region that begins with it, of which `last` is then the last task. */
+static armlet_status run_step(armlet_instance *m, int32_t *region, int32_t *last) {
+    int32_t first = *last;
+    const region_entry *r = &armlet_model.regions[*region];
+    bool begins = *region < armlet_model.region_count && r->first_task == first;
+    armlet_status status = ARMLET_OK;
+    int64_t before = m->profiling ? now_ns() : 0;
+    tally *time = &m->tallies[first];
+    bool live = false;
+    if (begins) status = region_run(m, *region, &live);
+    if (live) {
+        time = &m->regions[*region].time;
+        *last = r->first_task + r->task_count - 1;
+    } else if (status == ARMLET_OK) {
+        run_kernel(m, &armlet_model.tasks[first]);
+    }
+    *region += begins;
+    if (status != ARMLET_OK) return status;
+    if (m->profiling) {
+        time->calls++;
+        time->ns += now_ns() - before;
+    }
+    if (m->observer && live)
+        observe_results(m, r);
+    else if (m->observer)
+        observe(m, first, &armlet_model.tasks[first]);
+    return ARMLET_OK;
+}
+
+static armlet_status run_tasks(armlet_instance *m) {
+    int32_t region = 0;
+    for (int32_t i = 0; i < armlet_model.task_count; i++) {
         if (atomic_load_explicit(&m->cancelled, memory_order_relaxed))
             return fail(m, ARMLET_CANCELLED, "the run was cancelled");
         atomic_store_explicit(&m->current, i, memory_order_relaxed);
-        prepare(m, task);
-        int32_t parts = threads_for(m, m->kernel);
-        if (parts > 1)
-            pool_run(m->pool, run_part, m, parts);
-        else
-            run_part(m, 0, 1);
-        if (m->profiling) {
-            int64_t now = now_ns();
-            m->tallies[i].calls++;
-            m->tallies[i].ns += now - before;
-            before = now;
-        }
-        if (m->observer) {
-            observe(m, i, task);
-            before = m->profiling ? now_ns() : 0;
-        }
+        armlet_status status = run_step(m, &region, &i);
+        if (status != ARMLET_OK) return status;
     }
     return ARMLET_OK;
 }

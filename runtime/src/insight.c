@@ -11,6 +11,7 @@ armlet_status armlet_set_profiling(armlet_instance *m, int32_t on) {
     if (!m) return ARMLET_ERROR_ARGUMENT;
     memset(m->tallies, 0, sizeof *m->tallies * (size_t)armlet_model.task_count);
     m->profiling = on != 0;
+    regions_profile(m, m->profiling);
     return ARMLET_OK;
 }
 

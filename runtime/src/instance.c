@@ -42,6 +42,8 @@ static armlet_status check_options(const armlet_options *o) {
     if (o->threads < 0 || o->threads > MAX_THREADS)
         return refuse(o, ARMLET_ERROR_ARGUMENT, "threads is %d; 0 .. %d are possible", o->threads,
                       MAX_THREADS);
+    if (o->devices < ARMLET_DEVICES_USE || o->devices > ARMLET_DEVICES_LEAVE)
+        return refuse(o, ARMLET_ERROR_ARGUMENT, "devices is %d, which is no armlet_devices", o->devices);
     if (o->cpu_count > MAX_THREADS || (o->cpu_count && !o->cpus))
         return refuse(o, ARMLET_ERROR_ARGUMENT, "cpus and cpu_count do not fit together");
     return ARMLET_OK;
@@ -123,6 +125,8 @@ static armlet_status build(armlet_instance *m, const armlet_options *o) {
     armlet_status status = take_memory(m);
     if (status == ARMLET_OK) choose_versions(m);
     if (status == ARMLET_OK) status = start_threads(m, o, usable);
+    if (status == ARMLET_OK && (status = regions_open(m, o)) != ARMLET_OK)
+        return refuse(o, status, "%s", m->error);
     if (status == ARMLET_ERROR_MEMORY) refuse(o, status, "out of memory");
     return status;
 }
@@ -150,6 +154,7 @@ armlet_status armlet_create(const armlet_options *options, armlet_instance **ins
 
 void armlet_destroy(armlet_instance *m) {
     if (!m) return;
+    regions_close(m);
     pool_destroy(m->pool);
     free(m->kernels);
     free(m->tallies);

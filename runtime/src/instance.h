@@ -17,6 +17,13 @@ typedef struct {
     int64_t ns;
 } tally;
 
+/* A region of an instance; `handle` is its shim's, NULL while the CPU does it. */
+typedef struct {
+    void *handle;
+    tally time;
+    char reason[ERROR_BYTES];
+} region_state;
+
 struct armlet_instance {
     pool *pool;
     /* The call that the threads are working on. */
@@ -31,6 +38,9 @@ struct armlet_instance {
     unsigned char **bases;  /* see tables.h; NULL for an input that is not set */
     unsigned char **own_outputs; /* in memory */
     tally *tallies;              /* one a task */
+    region_state *regions; /* one a region */
+    void **region_pointers; /* the inputs and outputs of the one that runs */
+    armlet_devices devices;
     armlet_observer observer;
     void *observer_context;
     _Atomic bool busy, cancelled;
@@ -46,6 +56,18 @@ static inline const char *text_of(uint32_t at) { return armlet_model.strings + a
 
 static inline int32_t threads_for(const armlet_instance *m, const kernel_entry *kernel) {
     return kernel->ways < m->threads ? kernel->ways : m->threads;
+}
+
+/* Brings the programs of all regions to their accelerators. */
+armlet_status regions_open(armlet_instance *m, const armlet_options *o);
+void regions_close(armlet_instance *m);
+void regions_profile(armlet_instance *m, bool on);
+
+/* Lets the accelerator do a region. If it cannot and the CPU may, that is ARMLET_OK and not done. */
+armlet_status region_run(armlet_instance *m, int32_t region, bool *done);
+
+static inline void *address_of(const armlet_instance *m, const location_entry *l) {
+    return m->bases[l->base] + l->offset;
 }
 
 /* Runs all tasks; the instance is the caller's alone. */

@@ -8,7 +8,9 @@
 
 #include <stdint.h>
 
-#define ARMLET_FORMAT 1
+#include "armlet_npu.h"
+
+#define ARMLET_FORMAT 2
 
 /* Calls a kernel on [begin, end) of its parallel axis. The tables have one for each kernel: it spreads
  * the pointers out to `kernel(p[0], p[1], ..., begin, end, scratch)`. */
@@ -53,6 +55,17 @@ typedef struct {
     tensor_entry value;
 } task_entry;
 
+/* Tasks that an accelerator does in one step, where it is there. Regions are in the order of their
+ * tasks and share none. */
+typedef struct {
+    const armlet_npu_api *api;
+    uint64_t blob, blob_bytes; /* in constants */
+    int32_t first_task, task_count;
+    uint32_t inputs, outputs; /* in locations */
+    int32_t input_count, output_count;
+    uint32_t name, back_end; /* in strings */
+} region_entry;
+
 /* Expected elements 0, stride, 2 * stride, ... of an output. */
 typedef struct {
     double tolerance; /* absolute */
@@ -63,7 +76,7 @@ typedef struct {
 
 typedef struct {
     uint32_t format;
-    int32_t input_count, output_count, task_count;
+    int32_t input_count, output_count, task_count, region_count;
     int32_t ways;           /* the most that any kernel has, at least 1 */
     uint32_t most_pointers; /* that any kernel has */
     uint32_t feature_count; /* that the model needs: the first of features */
@@ -73,6 +86,7 @@ typedef struct {
     const kernel_entry *kernels;
     const version_entry *versions;
     const task_entry *tasks;
+    const region_entry *regions;
     const location_entry *locations;
     const int64_t *extents;
     const char *strings;

@@ -155,7 +155,7 @@ def test_tables_compile_without_warnings(tmp_path):
         [
             "clang", "--target=x86_64-linux-gnu", "-std=gnu11", "-ffreestanding", "-nostdinc",
             "-Wall", "-Wextra", "-Wconversion", "-Werror", f"-I{runtime.SOURCES}",
-            "-isystem", toolchain.headers(), "-c", "t.c",
+            f"-I{runtime.HEADER.parent}", "-isystem", toolchain.headers(), "-c", "t.c",
         ],
         tmp_path,
     )  # fmt: skip
