@@ -61,7 +61,8 @@ def open(
     except the caller's. ``spin_us``: how long waiting threads spin before they sleep; 0 is
     the default, less is none. ``devices``: "use" accelerators that the artifact has
     programs for where they are there, "require" them (``AcceleratorError`` without) or "leave"
-    them; their drivers may keep files in ``device_cache``. ``keep``: an object that lives as long as the model does.
+    them; their drivers may keep files in ``device_cache``. ``keep``: an object that lives as
+    long as the model does.
     """
     return CompiledModel(Path(path), threads, cpus, spin_us, keep, devices, device_cache)
 

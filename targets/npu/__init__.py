@@ -2,7 +2,7 @@
 
 A folder here, or an entry point of the group ``armlet.back_ends`` in any package, is a module
 whose ``BACK_END`` is a ``BackEnd`` class; its name is the folder's, with hyphens for underscores,
-or the entry point's. ``back_end("ethos-u:u55-128")`` is that class, made for the chip after the colon.
+or the entry point's. ``back_end("ethos-u:u55-128")`` is made for the chip after the colon.
 """
 
 from __future__ import annotations

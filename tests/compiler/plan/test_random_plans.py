@@ -11,9 +11,10 @@ from armlet.compiler.ops.binary import Add
 from armlet.compiler.ops.interpreter import evaluate
 from armlet.compiler.ops.normalize import Softmax
 from armlet.compiler.ops.shape import Concat, Reshape, Slice
+from armlet.compiler.partition.parts import cut
 from armlet.compiler.passes import form_views, separate_results
 from armlet.compiler.passes.fuse import fuse
-from armlet.compiler.plan.plan import Space
+from armlet.compiler.plan.plan import Program, RegionTasks, Space
 from armlet.compiler.plan.planner import plan
 from armlet.compiler.plan.verifier import verify_plan
 
@@ -22,7 +23,7 @@ class Grower:
     """Adds random calls on tensors [1,C,3]; ``draw`` picks from a list."""
 
     def __init__(self, draw) -> None:
-        self.draw, self.b = draw, Builder()
+        self.draw, self.b = draw, Builder(source="s")
         self.params = [self.b.param(f"x{i}", TensorType((1, i + 2, 3))) for i in range(2)]
         self.values = [*self.params, self.b.const(np.ones((1, 2, 3), "f"))]
 
@@ -57,8 +58,8 @@ class Grower:
         return self.b.function(self.params, [self.values[-1], *results])
 
 
-def play(made, function, items, feeds):
-    """The results, by reading and writing where the plan says."""
+def play(made, function, items, feeds, regions=()):
+    """The results, by reading and writing where the plan says; regions write all at once."""
     memory = {(Space.ARENA, 0): bytearray(made.arena_bytes)}
     memory |= {(Space.INPUT, i): bytearray(f.tobytes()) for i, f in enumerate(feeds.values())}
     memory |= {(Space.OUTPUT, i): bytearray(o.type.bytes) for i, o in enumerate(made.outputs)}
@@ -72,8 +73,21 @@ def play(made, function, items, feeds):
         )
         return held.reshape(type.static_shape)
 
+    right = {}
+    evaluate(function, feeds, right.__setitem__)
     groups = [i for i in items if not isinstance(i, Call)]
-    for task, group in zip(made.tasks, groups, strict=True):
+    inside = set()
+    for number, (task, group) in enumerate(zip(made.tasks, groups, strict=True)):
+        for region, places in zip(regions, made.regions):
+            if region.first_task == number:
+                inside = set(range(number, number + region.task_count))
+                for value, place in zip(region.outputs, places.outputs, strict=True):
+                    at(place, value.type)[...] = right[value]
+                for value, place in zip(region.inputs, places.inputs, strict=True):
+                    held = feeds[value.name] if value in function.params else right[value]
+                    np.testing.assert_array_equal(at(place, value.type), held)
+        if number in inside:
+            continue
         operands = [v for call in group.calls for v in call.operands]
         values = {v: v.data for v in operands if isinstance(v, Const)}
         values |= {v: at(p, v.type).copy() for v, p in zip(group.inputs, task.arguments)}
@@ -86,24 +100,58 @@ def play(made, function, items, feeds):
     ]
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.data(), st.integers(2, 14))
-def test_a_random_plan_computes_what_the_function_means(data, steps):
+def grown(data, steps):
     grower = Grower(lambda options: data.draw(st.sampled_from(options)))
     for _ in range(steps):
         grower.step()
-    before = grower.function()
-    function = form_views.run(separate_results.run(before))
-    items = fuse(function)
+    return grower.function()
+
+
+def planned(function, items, regions=()):
     groups = [i for i in items if not isinstance(i, Call)]
     kernels = {g: Kernel(g.key("t"), "k", b"", 1, 0, "none", 1) for g in groups}
-    made = plan(function, [f"y{i}" for i in range(len(function.results))], items, kernels)
-    verify_plan(made, function, items)
+    names = [f"y{i}" for i in range(len(function.results))]
+    made = plan(function, names, items, kernels, regions)
+    verify_plan(made, function, items, regions)
+    return made
+
+
+def feeds_of(function):
     rng = np.random.default_rng(0)
-    feeds = {p.name: rng.standard_normal(p.type.shape).astype("f") for p in before.params}
+    return {p.name: rng.standard_normal(p.type.shape).astype("f") for p in function.params}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data(), st.integers(2, 14))
+def test_a_random_plan_computes_what_the_function_means(data, steps):
+    before = grown(data, steps)
+    function = form_views.run(separate_results.run(before))
+    items = fuse(function)
+    made, feeds = planned(function, items), feeds_of(before)
     assert not any(isinstance(r, Const) for r in function.results)
     for found, right in zip(
         play(made, function, items, feeds), evaluate(before, feeds), strict=True
     ):
         np.testing.assert_array_equal(found, right)
     assert made.arena_lower_bound <= made.arena_bytes
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.integers(2, 14))
+def test_a_region_of_a_random_plan_may_be_done_at_once(data, steps):
+    before = separate_results.run(grown(data, steps))
+    marks = [([c], data.draw(st.sampled_from([None, None, "npu"]))) for c in before]
+    parts = cut(before, marks).apply(form_views.run)
+    function, items, regions = parts.function, [], []
+    for part in parts.parts:
+        first = sum(not isinstance(i, Call) for i in items)
+        items += fuse(part.function)
+        count = sum(not isinstance(i, Call) for i in items) - first
+        if part.region and count:
+            program = Program("none", f"region {len(regions)}", "none", (), b"")
+            regions.append(RegionTasks(program, first, count, part.inputs, part.outputs))
+    made, feeds = planned(function, items, regions), feeds_of(before)
+    for live in (regions, []):
+        found = play(made, function, items, feeds, live)
+        for a, right in zip(found, evaluate(before, feeds), strict=True):
+            np.testing.assert_array_equal(a, right)
