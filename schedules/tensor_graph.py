@@ -47,9 +47,10 @@ def _filled(value: Value) -> Any:
 
 
 class TensorGraph:
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Group, code: Any = None) -> None:
+        """``code`` is what the kernel is written with, a ``Code`` unless it is given."""
         self.group = group
-        self.code = Code()
+        self.code = code or Code()
         names = [f"p{i}" for i in range(len(group.inputs))]
         self.arrays: dict[Value, Array] = {
             v: Array(v.type.static_shape, stored(v.type.dtype), n)
