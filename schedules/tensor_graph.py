@@ -134,7 +134,7 @@ class TensorGraph:
             if value in self._calls and value not in self.known:
                 call = self._calls[value]
                 if any(
-                    _names(t.op.body[t.value_index]) & EXPANSIONS.keys()
+                    intrinsics(t.op.body[t.value_index]) & EXPANSIONS.keys()
                     for t in self.stage(call)[1]
                 ):
                     return True
@@ -264,7 +264,7 @@ def is_nan(x: Any) -> Any:
     return (bits & tirx.const(0x7FFFFFFF, "int32")) > tirx.const(0x7F800000, "int32")
 
 
-def _names(body: Any) -> set[str]:
+def intrinsics(body: Any) -> set[str]:
     """The intrinsics that an expression calls."""
     found: set[str] = set()
 

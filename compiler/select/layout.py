@@ -13,6 +13,8 @@ are transformed here, at compile time.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from armlet.compiler.ir import Builder, Call, Const, Function, Value, remove_dead
 from armlet.compiler.ops import Op
 from armlet.compiler.ops.blocked import PackChannels, UnpackChannels, pack_array
@@ -29,13 +31,18 @@ from .transposed import expand
 def select(function: Function, target: Target, records: Records | None = None) -> Function:
     """The function with a form for every call; parameters and results stay row-major."""
     function = expand(function, target)
-    return _Writer(function, choose(function, target, records or Records())).write()
+    return in_forms(function, choose(function, target, records or Records()))
+
+
+def in_forms(function: Function, forms: Mapping[Call, Form]) -> Function:
+    """The function with every call in its form; parameters and results stay row-major."""
+    return _Writer(function, forms).write()
 
 
 class _Writer:
     """The new function while it is made."""
 
-    def __init__(self, function: Function, forms: dict[Call, Form]) -> None:
+    def __init__(self, function: Function, forms: Mapping[Call, Form]) -> None:
         self.old, self.forms = function, forms
         kept: list[Value] = [*function.params, *function.constants]
         self.b = Builder(v.name for v in kept)

@@ -10,6 +10,7 @@ slice that drops them and crops is free on blocked data where there is nothing t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -22,10 +23,16 @@ from armlet.targets import Target
 
 
 def expand(function: Function, target: Target) -> Function:
+    return expand_by(function, lambda dtype: target.computing(dtype).lanes)
+
+
+def expand_by(function: Function, lanes: Callable[[str], int]) -> Function:
+    """``lanes`` gives those of a vector of a dtype."""
+
     def visit(call: Call, b: Builder) -> list[Value] | None:
         if not isinstance(call.op, ConvTranspose2d):
             return None
-        return _expand(call, b, target.computing(call.output.type.dtype).lanes)
+        return _expand(call, b, lanes(call.output.type.dtype))
 
     return transform(function, visit)
 

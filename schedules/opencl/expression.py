@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+import tvm_ffi
+
 from armlet.compiler.ops.lazy import tirx
 
 #: dtype -> OpenCL C's name of it
@@ -28,8 +30,9 @@ LANES = 4
 TEXT, TEXEL = "armlet.text.", "armlet.texel."
 
 
-class NotAVector(Exception):
-    """The expression treats the lanes of a texel differently."""
+@tvm_ffi.register_error
+class NotAVector(RuntimeError):
+    """The expression treats the lanes of a texel differently. Passes through TVM's visitors."""
 
 
 @dataclass(frozen=True)
@@ -103,12 +106,12 @@ class Printer:
         dtype = _dtype(expr)
         return Text(literal(float(expr.value), dtype), dtype)
 
-    def _BufferLoad(self, expr: Any) -> Text:
+    def _TensorLoad(self, expr: Any) -> Text:
         (place,) = expr.indices
         index = self(place)
         if index.vector:
             raise NotAVector("loads by lane")
-        return Text(f"{expr.buffer.name}[{index.text}]", _dtype(expr))
+        return Text(f"{expr.source.name}[{index.text}]", _dtype(expr))
 
     # -- arithmetic ---------------------------------------------------------------------------
 
@@ -121,6 +124,8 @@ class Printer:
         if left.mask or right.mask:
             raise NotAVector("arithmetic on truth values")
         text = f"({left.text} {_SYMBOLS[kind]} {right.text})"
+        if kind == "Mod" and left.dtype.startswith("float"):
+            return _function("fmod", [left, right])
         if kind not in _COMPARISONS:
             return Text(text, _dtype(expr), vector)
         if not vector:

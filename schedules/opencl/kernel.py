@@ -7,15 +7,14 @@ between them.
 from __future__ import annotations
 
 import hashlib
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from armlet.compiler.ir import Value
 from armlet.compiler.ir.group import Group
-from armlet.compiler.ops.lazy import te, tirx
+from armlet.compiler.ops.lazy import tirx
 from armlet.targets.gpu import Gpu
 
 from ..emit import Array, ceil_div
@@ -43,6 +42,8 @@ class Step:
     text: str
     name: str
     arguments: tuple[Value | Scratch, ...]
+    #: how each argument lies in memory
+    storages: tuple[Storage, ...]
     global_size: tuple[int, ...]
     local_size: tuple[int, ...]
     layer: str
@@ -81,6 +82,9 @@ class KernelWriter:
     def name_of(self, value: Value) -> str:
         return str(self.graph.arrays[value].buffer.name)
 
+    def storage_of(self, value: Value) -> Storage:
+        return self._storage[value]
+
     @property
     def out(self) -> Storage:
         return self._named["out"][1]
@@ -89,8 +93,7 @@ class KernelWriter:
         """``read(n, block, h, w, lane)``: a whole texel where the lane is every lane."""
 
         def read(*indices: Any) -> Any:
-            place, lane = storage.place(*indices[:4]), indices[4]
-            place = [self.code.simple(p) for p in place]
+            place, lane = [self.code.simple(p) for p in storage.place(*indices[:4])], indices[4]
             if isinstance(lane, tirx.Var) and lane.same_as(self.lane):
                 return storage.load(name, *place)
             return storage.lane(name, lane, *place)
@@ -101,9 +104,7 @@ class KernelWriter:
         """``read(*indices)`` of a plain tensor of this group's."""
         name = self.parameter(scratch, scratch.storage)
         array = Array(scratch.storage.shape, scratch.storage.dtype, name)
-        return lambda *indices: tirx.BufferLoad(
-            array.buffer, [self.code.simple(array.at(indices))]
-        )
+        return lambda *indices: tirx.BufferLoad(array.buffer, [self.code.simple(array.at(indices))])
 
     def parameter(self, value: Value | Scratch, storage: Storage) -> str:
         """The name of one more parameter."""
@@ -153,6 +154,7 @@ class KernelWriter:
             f"__kernel void {name}({parameters})\n{{\n{body}\n}}\n",
             name,
             tuple(self._named[n][0] for n in used),
+            tuple(self._named[n][1] for n in used),
             rounded(global_size, local_size),
             tuple(local_size),
             self.group.source,
@@ -181,25 +183,19 @@ def stages_of(graph: TensorGraph) -> list[tuple[Any, Any]]:
     found: list[tuple[Any, Any]] = []
     for call in graph.group.calls:
         operands, outputs = graph.stage(call)
-        ordered: dict[Any, Any] = {}
-
-        def visit(tensor: Any) -> None:
-            stack = [(tensor, False)]
-            while stack:
-                t, done = stack.pop()
-                if done:
-                    ordered.setdefault(t.op, t)
-                elif t.op not in ordered and t.op not in operands:
-                    stack.append((t, True))
-                    stack += [(i, False) for i in t.op.input_tensors]
-
-        for output in outputs:
-            visit(output)
-        found += [(call, t) for t in ordered.values()]
+        found += [(call, t) for t in _ordered(outputs, operands)]
     return found
 
 
-__all__ = [
-    "KernelWriter", "Scratch", "Step", "math", "prelude", "rounded", "stages_of", "te",
-    "work_group",
-]  # fmt: skip
+def _ordered(outputs: Sequence[Any], operands: Container[Any]) -> list[Any]:
+    """The tensors that outputs are made of, up to the operands, producers first."""
+    ordered: dict[Any, Any] = {}
+    stack = [(t, False) for t in reversed(outputs)]
+    while stack:
+        tensor, done = stack.pop()
+        if done:
+            ordered.setdefault(tensor.op, tensor)
+        elif tensor.op not in ordered and tensor.op not in operands:
+            stack.append((tensor, True))
+            stack += [(t, False) for t in tensor.op.input_tensors]
+    return list(ordered.values())

@@ -68,6 +68,17 @@ class Source:
         self.line(f"const int {var.name} = {text};")
         return var
 
+    def bound(self, index: Any, stem: str = "i") -> Any:
+        """A name for an index, its divisions cancelled, unless it is a name or a number."""
+        index = self.simple(index)
+        if isinstance(index, (tirx.Var, tirx.IntImm)):
+            return index
+        known = self._analyzer.const_int_bound(index)
+        var = tirx.Var(self.name(stem), "int32")
+        self._analyzer.bind(var, tvm.ir.Range(int(known.min_value), int(known.max_value) + 1))
+        self.line(f"const int {var.name} = {self.text(index)};")
+        return var
+
     def ranged(self, name: str, extent: int) -> Any:
         """A variable that the kernel has, known to lie in [0, ``extent``)."""
         var = tirx.Var(name, "int32")

@@ -80,4 +80,3 @@ class Storage:
             x, y = place
             return f"write_image{_SUFFIX[self.dtype]}({name}, (int2)({x}, {y}), {value});"
         return f"{name}[{place[0]}] = {value};"
-
