@@ -145,22 +145,35 @@ def _quiet() -> Iterator[None]:
 
 
 class LiteRT(Runtime):
-    """LiteRT on the model's file; variables are zero at the start of every run."""
+    """LiteRT on the model's file; variables are zero at the start of every run.
+
+    ``literal``: by its reference kernels, which define what a quantised model computes. Its other
+    kernels round otherwise, and not the same on every machine.
+    """
 
     name = "LiteRT"
     format, package, extra = "tflite", "ai_edge_litert", "litert"
 
-    def __init__(self, path: Path, threads: int = 0) -> None:
+    def __init__(self, path: Path, threads: int = 0, literal: bool = False) -> None:
         from armlet.frontends.tflite import reader
 
         super().__init__(path, threads)
+        self.literal = literal
         model = reader.read(path)
         self.inputs, self.outputs = model.input_names(), model.output_names()
         self.interpreter = self._open()
 
-    def _open(self, **options: Any) -> Any:
+    def _open(self, inside: bool = False) -> Any:
+        """``inside``: its inner tensors can be read, which a delegate does not keep."""
         from ai_edge_litert.interpreter import Interpreter as Interpreted
+        from ai_edge_litert.interpreter import OpResolverType
 
+        options: dict[str, Any] = {"experimental_preserve_all_tensors": inside}
+        if self.literal:
+            options["experimental_op_resolver_type"] = OpResolverType.BUILTIN_REF
+        elif inside:
+            own = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            options["experimental_op_resolver_type"] = own
         try:
             with _quiet():
                 return Interpreted(str(self.path), num_threads=self.threads or None, **options)
@@ -194,13 +207,7 @@ class LiteRT(Runtime):
         return self._invoke(self.interpreter, feeds)
 
     def values(self, feeds: Mapping[str, np.ndarray], names: Iterable[str]) -> Arrays:
-        from ai_edge_litert.interpreter import OpResolverType
-
-        # a delegate does not keep the tensors inside
-        interpreter = self._open(
-            experimental_preserve_all_tensors=True,
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        )
+        interpreter = self._open(inside=True)
         try:
             found, wanted = self._invoke(interpreter, feeds), set(names)
         except ExecutionError:  # some operators are known to the delegate alone
@@ -218,7 +225,7 @@ class LiteRT(Runtime):
         return self.interpreter.invoke  # type: ignore[no-any-return]
 
 
-_ALL: list[type[Runtime]] = [OnnxRuntime, LiteRT]
+_ALL: list[type[OnnxRuntime] | type[LiteRT]] = [OnnxRuntime, LiteRT]
 #: format -> who runs its models
 RUNTIMES = {runtime.format: runtime for runtime in _ALL}
 
@@ -258,9 +265,13 @@ class Interpreter:
         return found
 
 
+#: operators that round to few integers
+_ROUNDING = ("quantize", "requantize_fixed", "multiply_fixed", "multiply_wide", "lookup")
+
+
 def is_quantised(module: Module) -> bool:
     """Whether the model rounds tensors to few integers."""
-    return any(call.op.name == "quantize" for call in module.main)
+    return any(call.op.name in _ROUNDING for call in module.main)
 
 
 def reference_of(module: Module, threads: int = 0) -> Reference:
@@ -269,6 +280,4 @@ def reference_of(module: Module, threads: int = 0) -> Reference:
     runtime = RUNTIMES.get(str(module.metadata.get("format")))
     if not path or runtime is None or not is_installed(runtime):
         return Interpreter(module)
-    if runtime is OnnxRuntime:
-        return OnnxRuntime(Path(path), threads, is_quantised(module))
-    return runtime(Path(path), threads)
+    return runtime(Path(path), threads, is_quantised(module))

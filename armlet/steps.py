@@ -21,6 +21,7 @@ from armlet.compare import NUDGES, difference
 from armlet.compiler.build import Build
 from armlet.compiler.ir import Const, Function, Value, Var
 from armlet.compiler.ir.group import Group
+from armlet.compiler.ir.names import split_transposed
 from armlet.compiler.ops.blocked import unpack_array
 from armlet.compiler.ops.interpreter import evaluate, results_of
 from armlet.compiler.select.layouts import channels_of
@@ -49,20 +50,24 @@ def check_layers(
     """The exact results by name; ``VerificationError`` for a layer that differs from its source."""
     function = dict(made.stages)[CANONICAL]
     stepped = [v for c in function for v in c.outputs if v.type.dtype in STEPPED]
-    right = reference.values(feeds, [v.name for v in stepped])
+    right = reference.values(feeds, [split_transposed(v.name)[0] for v in stepped])
     source = {v: c.source for c in function for v in c.outputs}
 
     def observe(var: Var, data: np.ndarray) -> np.ndarray | None:
-        if var.name not in right or right[var.name].shape != data.shape:
+        name, perm = split_transposed(var.name)
+        if name not in right:
             return None
-        if wrong := _wrong(var.name, right[var.name], data, tolerance):
+        wanted = right[name].transpose(perm) if perm else right[name]
+        if wanted.shape != data.shape or wanted.dtype != data.dtype:
+            return None
+        if wrong := _wrong(var.name, wanted, data, tolerance):
             raise VerificationError(
                 f"a layer differs from {reference.name}'s, computed from the same integers: "
                 f"{wrong} (allowed: 1)",
                 where=source[var],
                 way_out="report this with the model; nothing was written",
             )
-        return right[var.name]
+        return wanted
 
     evaluate(function, feeds, observe)
     results = evaluate(function, feeds)

@@ -19,6 +19,7 @@ from . import (
     binary,
     blocked,
     elementwise,
+    fixed_point,
     gather,
     matmul,
     nn,
@@ -37,8 +38,8 @@ from .registry import OPERATORS, Fusion, Layout, Op, Sample, op
 
 __all__ = [
     "OPERATORS", "Fusion", "Layout", "Op", "Sample", "activation", "arrange", "attention", "binary",
-    "blocked", "elementwise", "gather", "matmul", "nn", "normalize", "op", "parse", "pool", "quads",
-    "quantize", "recurrent", "reduce", "resize", "shape", "views", "winograd",
+    "blocked", "elementwise", "fixed_point", "gather", "matmul", "nn", "normalize", "op", "parse",
+    "pool", "quads", "quantize", "recurrent", "reduce", "resize", "shape", "views", "winograd",
 ]  # fmt: skip
 
 

@@ -62,6 +62,17 @@ def nearest(value: Any) -> Any:
     return bits - constant(MAGIC_BITS, "int32")
 
 
+def _evened(value: Any) -> Any:
+    """A float that ``nearest`` rounds as this one with halves away from zero.
+
+    Halves are the only numbers that are as far from one integer as from another.
+    """
+    half, nothing = constant(0.5, "float32"), constant(0, "float32")
+    apart = value - convert(nearest(value), "float32")
+    is_half = tirx.max(apart, -apart) == half
+    return tirx.Select(is_half, value + tirx.Select(value > nothing, half, -half), value)
+
+
 def _saturated(value: Any, zero: Any, low: float, high: float) -> Any:
     """A float, rounded, and a zero point as an integer of the zero point's dtype.
 
@@ -107,11 +118,13 @@ def _stored(value: np.ndarray, zero: np.ndarray, low: float, high: float) -> np.
 class Quantize(Scaled):
     """ONNX QuantizeLinear: y = round(x / scale) + zero point, between ``low`` and ``high``.
 
-    y has the dtype of the zero point and saturates.
+    y has the dtype of the zero point and saturates. TensorFlow Lite rounds halves ``away`` from
+    zero instead of to even.
     """
 
     low: float = -math.inf
     high: float = math.inf
+    away: bool = False
 
     def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
         x, scale, zero = self._parts(operands)
@@ -123,11 +136,17 @@ class Quantize(Scaled):
     def element(self, x: Any, scale: Any, zero: Any) -> Any:
         x, scale = convert(x, "float32"), convert(scale, "float32")
         one = isinstance(scale, tirx.FloatImm) and scale.value == 1
-        return _saturated(x if one else x / scale, zero, self.low, self.high)
+        quotient = x if one else x / scale
+        return _saturated(_evened(quotient) if self.away else quotient, zero, self.low, self.high)
 
     def evaluate(self, x: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
         quotient = x.astype(np.float32) / scale.astype(np.float32)
-        return _stored(np.rint(quotient), zero, self.low, self.high)
+        whole = np.rint(quotient)
+        if self.away:
+            whole = np.where(
+                np.abs(quotient - whole) == 0.5, quotient + np.sign(quotient) / 2, whole
+            )
+        return _stored(whole, zero, self.low, self.high)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
@@ -141,6 +160,9 @@ class Quantize(Scaled):
         halves = np.arange(-6, 7, dtype="f") / 2
         yield _sample(cls(), halves, np.float32(1), np.int8(0))
         yield _sample(cls(low=-8, high=7), halves * 7, np.float32(1), np.int8(0))
+        yield _sample(cls(away=True), halves, np.float32(1), np.int16(0))
+        yield _sample(cls(away=True), np.array([0.49999997, -0.49999997, 70000.5, -70000.5], "f"),
+                      np.float32(1), np.int8(1))  # fmt: skip
         yield _sample(cls(), halves.astype(np.float16), np.float16(0.5), np.uint8(128))
         large = np.array([np.inf, -np.inf, 3e38, -3e38], "f")
         yield _sample(cls(), large, np.float32(1e-5), np.int8(-1))
@@ -218,82 +240,6 @@ class Requantize(Scaled):
         yield _sample(cls(), halves, np.float32(0.5), np.int8(0))
         extremes = np.array([-(2**31), 2**31 - 1, 0], "int32")
         yield _sample(cls(), extremes, np.float32(4), np.uint8(10))
-
-
-@elementwise("requantize_fixed")
-class RequantizeFixed(Elementwise):
-    """As ``requantize`` in integers: x * multiplier / 2^31 / 2^shift, rounded twice.
-
-    gemmlowp's arithmetic, which TensorFlow Lite defines: the doubled high half of the product is
-    rounded with halves up, and the shift to the right with halves away from zero (Jacob et al.,
-    CVPR'18). A negative shift is one to the left, before. Operands x, multiplier and shift in
-    int32, zero point.
-    """
-
-    low: float = -math.inf
-    high: float = math.inf
-    operands = 4
-
-    def infer(self, operands: Sequence[TensorType]) -> tuple[TensorType, ...]:
-        expect_operands(self, operands, 4)
-        x, multiplier, shift, zero = operands
-        for part in (x, multiplier, shift):
-            expect_dtype(self, part, ("int32",))
-        expect_dtype(self, zero, QUANTIZED)
-        check(
-            broadcast_shapes(*(t.shape for t in operands)) == x.shape,
-            f"{self.name} has multiplier {multiplier}, shift {shift}, zero point {zero} for {x}",
-        )
-        return (x.with_dtype(zero.dtype),)
-
-    def element(self, x: Any, multiplier: Any, shift: Any, zero: Any) -> Any:
-        nothing = constant(0, "int32")
-        left, right = tirx.max(nothing - shift, nothing), tirx.max(shift, nothing)
-        high = doubled_high(x << left, multiplier)
-        halved = rounded_shift(high, right)
-        least, most = limits(dtype_of(zero), self.low, self.high)
-        moved = halved + convert(zero, "int32")
-        return convert(tirx.max(tirx.min(moved, most), least), dtype_of(zero))
-
-    def evaluate(
-        self, x: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, zero: np.ndarray
-    ) -> np.ndarray:
-        left, right = np.maximum(-shift, 0), np.maximum(shift, 0).astype(np.int64)
-        wide = (x << left).astype(np.int64) * multiplier
-        nudged = np.minimum((wide + (1 << 30)) >> 31, 2**31 - 1)
-        mask = (np.int64(1) << right) - 1
-        up = (nudged & mask) > (mask >> 1) + (nudged < 0)
-        moved = (nudged >> right) + up + zero.astype(np.int64)
-        return np.clip(moved, *limits(zero.dtype.name, self.low, self.high)).astype(zero.dtype)
-
-    @classmethod
-    def samples(cls) -> Iterator[Sample]:
-        rng = np.random.default_rng(0)
-        x = rng.integers(-(10**6), 10**6, (2, 3, 5, 4)).astype("int32")
-        multiplier = rng.integers(1 << 30, (1 << 31) - 1, (3, 1, 1)).astype("int32")
-        shift = rng.integers(8, 14, (3, 1, 1)).astype("int32")
-        for dtype in QUANTIZED:
-            yield _sample(cls(), x, multiplier, shift, np.array([3], dtype))
-        one = np.array([1 << 30], "int32")
-        halves = np.arange(-9, 10, dtype="int32")
-        for number in (-3, 0, 1, 2):
-            yield _sample(
-                cls(low=-100, high=90), halves, one, np.array([number], "int32"), np.int8(0)
-            )
-
-
-def doubled_high(a: Any, b: Any) -> Any:
-    """round(a * b / 2^31), which several processors have an instruction for."""
-    wide = convert(a, "int64") * convert(b, "int64") + constant(1 << 30, "int64")
-    return convert(wide >> constant(31, "int64"), "int32")
-
-
-def rounded_shift(x: Any, by: Any) -> Any:
-    """x / 2^by, halves away from zero."""
-    one = constant(1, "int32")
-    mask = (one << by) - one
-    above = (x & mask) > (mask >> 1) + convert(x < 0, "int32")
-    return (x >> by) + convert(above, "int32")
 
 
 @elementwise("flip_sign")

@@ -79,6 +79,8 @@ class Op(Operator):
     half: ClassVar[bool] = True
     #: whether passes look for it, so that of constants it is folded only after them
     late: ClassVar[bool] = False
+    #: how many of the last operands are tables, which any element of the result may read anywhere
+    tables: ClassVar[int] = 0
     #: () -> iterable of Sample
     samples: ClassVar[Callable[[], Iterable[Sample]]]
 

@@ -255,7 +255,7 @@ def _same_meaning(p: Call, m: Match) -> bool:
 quantized = (const("scale"), const("zero"))
 
 
-def _quantize(m: Match, b: Builder, x: Value, **limits: float) -> Value:
+def _quantize(m: Match, b: Builder, x: Value, **limits: Any) -> Value:
     assert isinstance(m.root.op, Quantize)
     return b.call(replace(m.root.op, **limits), x, m["scale"], m["zero"])
 

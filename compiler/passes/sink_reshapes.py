@@ -69,7 +69,8 @@ def _past_constant(m: Match, b: Builder, constant_first: bool) -> Value | None:
     after = m.calls["reshape"].output.type.shape
     if m.root.output.type.shape != after:
         return None
-    data = before_reshape(m.data("c"), m["x"].type.shape, after)
+    table = m.root.op.tables and not constant_first  # type: ignore[attr-defined]
+    data = m.data("c") if table else before_reshape(m.data("c"), m["x"].type.shape, after)
     if data is None:
         return None
     c = b.const(data, "c")

@@ -86,7 +86,9 @@ class _Sinking:
         if found is None or not self._worthwhile(call, perms[0]):
             return None
         op, after = found
-        operands = [self._before(v, perms[0], b) for v in call.operands]
+        kept = len(call.operands) - call.op.tables
+        operands = [self._before(v, perms[0], b) for v in call.operands[:kept]]
+        operands += call.operands[kept:]
         name = transposed_name(call.output.name, _inverse(after))
         y: Value = b.call(op, *operands, name=name)
         return [y if after == tuple(sorted(after)) else b.call(Transpose(after), y)]

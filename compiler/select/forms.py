@@ -46,15 +46,17 @@ def _blocked(call: Call, target: Target) -> list[Form]:
     if len(call.outputs) != 1 or call.output.type.rank != 4:
         return []
     out = call.output.type
-    if not all(_meets(v, call, target) for v in call.operands):
+    assert isinstance(call.op, Op)
+    tables = call.op.tables
+    laid = call.operands[: len(call.operands) - tables]
+    if not all(_meets(v, call, target) for v in laid):
         return []
     block = block_of(channels_of(out), target.lanes)
-    layouts = tuple(_layout(v, target) for v in call.operands)
+    layouts = (*(_layout(v, target) for v in laid), *[ROW_MAJOR] * tables)
     if isinstance(call.op, Concat) and call.op.axis % 4 == 1:
         channels = tuple(channels_of(v.type) for v in call.operands)
         if any(c % block for c in channels) or set(layouts) != {block}:
             return [Form(ConcatBlocked(channels, block), layouts, block)]
-    assert isinstance(call.op, Op)
     op = blocked_form(call.op, block, [v.type for v in call.operands])
     return [] if op is None else [Form(op, layouts, block)]
 

@@ -1,9 +1,9 @@
-"""TFLite models (LiteRT): float32, and float16 weights.
+"""TFLite models (LiteRT): float32, float16 weights, and quantised ones.
 
 ``reader`` parses and checks the file, ``importer`` walks the operators, and the handlers, one
-file a family, make our operators: on [N, C, H, W], between transpositions, where TFLite's are
-on [N, H, W, C]; ``passes/sink_transposes.py`` brings those together. Adding an operator is one
-handler in its family's file (``registry.py`` says how).
+file a family, make our operators (``integer`` has those of quantised tensors): on [N, C, H, W],
+between transpositions, where TFLite's are on [N, H, W, C]; ``passes/sink_transposes.py`` brings
+those together. Adding an operator is one handler in its family's file (``registry.py`` says how).
 """
 
 from __future__ import annotations
@@ -16,12 +16,24 @@ from armlet.compiler.ir import Module
 from armlet.errors import ArmletError, InternalError
 from armlet.frontends.report import Report
 
-from . import binary, elementwise, gather, images, linear, reader, reduce, resize, rnn, shape
+from . import (
+    binary,
+    elementwise,
+    gather,
+    images,
+    integer,
+    linear,
+    reader,
+    reduce,
+    resize,
+    rnn,
+    shape,
+)
 from .importer import Importer
 
 __all__ = [
-    "binary", "check", "elementwise", "gather", "images", "linear", "load", "reduce", "resize",
-    "rnn", "shape",
+    "binary", "check", "elementwise", "gather", "images", "integer", "linear", "load", "reduce",
+    "resize", "rnn", "shape",
 ]  # fmt: skip
 
 Shapes = Mapping[str, Sequence[int]]

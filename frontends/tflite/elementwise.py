@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import tflite
 
 from armlet.compiler.ir import Const, Value
@@ -111,22 +110,9 @@ def cast(
 
 
 @handles("DEQUANTIZE", options=tflite.DequantizeOptions)
-def dequantize(b: Emitter, x: Value, *, inputs: tuple[Tensor, ...]) -> Value:
-    """float16 to float32; and weights in integers, at compile time."""
-    given = inputs[0].quantization
-    if given is None:
-        return b.cast(x, "float32")
-    if not isinstance(x, Const):
-        raise Unsupported(
-            "quantised arithmetic is not supported",
-            way_out="compile the float model that it was made from",
-        )
-    scale, zero = given.scale.astype(np.float32), given.zero_point.astype(np.float32)
-    if scale.size > 1:
-        axis = b.axis(given.axis, x.type.rank, "quantized_dimension")
-        shape = [-1 if a == axis else 1 for a in range(x.type.rank)]
-        scale, zero = scale.reshape(shape), zero.reshape(shape)
-    return b.const((x.data.astype(np.float32) - zero) * scale)
+def dequantize(b: Emitter, x: Value) -> Value:
+    """float16 to float32."""
+    return b.cast(x, "float32")
 
 
 @handles("DENSIFY", options=tflite.DensifyOptions)

@@ -83,13 +83,24 @@ def conv_2d(
     """Weights are [O, KH, KW, I]; fewer channels than the image has make groups."""
     x, w = images(b, x), images(b, w)
     strides, dilations = (stride_h, stride_w), (dilation_h_factor, dilation_w_factor)
-    depth = b.static(w)[1]
-    channels = b.static(x)[1]
-    if not depth or channels % depth:
+    slides = sliding(b, x, w, padding, strides, dilations)
+    return from_images(b, b.call("conv2d", x, w, *_bias(bias), **slides), fused_activation_function)
+
+
+def sliding(
+    b: Emitter,
+    x: Value,
+    w: Value,
+    padding: int,
+    strides: tuple[int, int],
+    dilations: tuple[int, int],
+) -> dict[str, Any]:
+    """The attributes of a convolution of an [N, C, H, W] by weights [O, I, KH, KW]."""
+    channels, (out, depth, *kernel) = b.static(x)[1], b.static(w)
+    if not depth or channels % depth or out % (channels // depth):
         raise Unsupported(f"{channels} channels for weights of {depth}")
-    slides = window(b, x, b.static(w)[2:], padding, strides, dilations)
-    y = b.call("conv2d", x, w, *_bias(bias), group=channels // depth, **slides)
-    return from_images(b, y, fused_activation_function)
+    group = channels // depth
+    return {"group": group, **window(b, x, kernel, padding, strides, dilations)}
 
 
 @handles("DEPTHWISE_CONV_2D", options=tflite.DepthwiseConv2DOptions)
@@ -108,15 +119,18 @@ def depthwise_conv_2d(
     dilation_h_factor: int = 1,
 ) -> Value:
     """Weights are [1, KH, KW, C * multiplier]; LiteRT takes the multiplier from the shapes."""
-    x = images(b, x)
-    w = b.transpose(images(b, w), (1, 0, 2, 3))
-    channels, out = b.static(x)[1], b.static(w)[0]
-    if not channels or out % channels:
-        raise Unsupported(f"{channels} channels for weights of {out}")
+    x, w = images(b, x), depthwise_weights(b, w)
     strides, dilations = (stride_h, stride_w), (dilation_h_factor, dilation_w_factor)
-    slides = window(b, x, b.static(w)[2:], padding, strides, dilations)
-    y = b.call("conv2d", x, w, *_bias(bias), group=channels, **slides)
-    return from_images(b, y, fused_activation_function)
+    slides = sliding(b, x, w, padding, strides, dilations)
+    return from_images(b, b.call("conv2d", x, w, *_bias(bias), **slides), fused_activation_function)
+
+
+def depthwise_weights(b: Emitter, w: Value) -> Value:
+    """[1, KH, KW, O] as [O, 1, KH, KW]."""
+    w = b.transpose(images(b, w), (1, 0, 2, 3))
+    if b.static(w)[1] != 1:
+        raise Unsupported(f"its weights {w.type} are of more than one channel")
+    return w
 
 
 @handles("TRANSPOSE_CONV", options=tflite.TransposeConvOptions)
@@ -260,8 +274,14 @@ def space_to_depth(b: Emitter, x: Value, *, block_size: int) -> Value:
 
 
 @handles("SPACE_TO_BATCH_ND", options=tflite.SpaceToBatchNDOptions)
-def space_to_batch(b: Emitter, x: Value, block_shape: Const, paddings: Const) -> Value:
-    """Spatial axes are cut into blocks, whose places become batches."""
+def space_to_batch_nd(b: Emitter, x: Value, block_shape: Const, paddings: Const) -> Value:
+    return space_to_batch(b, x, block_shape, paddings, 0.0)
+
+
+def space_to_batch(
+    b: Emitter, x: Value, block_shape: Const, paddings: Const, value: float
+) -> Value:
+    """Spatial axes are cut into blocks, whose places become batches; ``value`` is around them."""
     blocks = dimensions(block_shape)
     edges = np.asarray(paddings.data).reshape(-1, 2).tolist()
     rank, m = x.type.rank, len(blocks)
@@ -270,7 +290,7 @@ def space_to_batch(b: Emitter, x: Value, block_shape: Const, paddings: Const) ->
     before = (0, *(low for low, _ in edges), *[0] * (rank - m - 1))
     after = (0, *(high for _, high in edges), *[0] * (rank - m - 1))
     if any(before + after):
-        x = b.call("pad", x, before=before, after=after)
+        x = b.call("pad", x, before=before, after=after, value=value)
     batch, *sizes = b.static(x)
     if any(size % block for size, block in zip(sizes, blocks)):
         raise Unsupported(f"{x.type} cannot be cut into blocks {blocks}")

@@ -17,9 +17,11 @@ from armlet.frontends.operands import Operand, Unsupported
 from armlet.frontends.report import Status
 from armlet.frontends.walk import NotReached, Poison, Walk
 
+from .integer.convert import MOVES
+from .integer.scales import is_quantised
 from .model import Graph, ModelFile, Operator, Tensor
 from .refused import reason_for
-from .registry import DECLARED, HANDLERS, Handler
+from .registry import DECLARED, HANDLERS, INTEGERS, Handler
 from .tensors import array_of, dtype_of
 
 #: graphs inside one another
@@ -51,7 +53,6 @@ class Importer(Walk):
         scope = Scope(graph)
         for index, (name, tensor) in zip(graph.inputs, self.inputs.items()):
             try:
-                _refuse_quantised(tensor)
                 scope.values[index] = self.parameter(name, dtype_of(tensor))
             except Unsupported as error:
                 self.problem("input", name, "", error)
@@ -154,13 +155,7 @@ class Importer(Walk):
             self.emitter.claim(last.operands[0], transposed_name(name, back), depth)
 
     def _outputs(self, operator: Operator, scope: Scope) -> Sequence[Entry]:
-        tensors = scope.graph.tensors
-        handler = HANDLERS.get(operator.kind)
-        if handler is None and operator.kind != "IF":
-            raise reason_for(operator)
-        for index in (*operator.inputs, *operator.outputs):
-            if index >= 0 and operator.kind != "DEQUANTIZE":
-                _refuse_quantised(tensors[index])
+        handler = _handler(operator, scope.graph.tensors)
         operands = [self._resolve(scope, i) if i >= 0 else None for i in operator.inputs]
         culprits = [v.culprit for v in operands if isinstance(v, Poison)]
         if culprits:
@@ -222,10 +217,19 @@ def _declared(tensor: Tensor) -> list[Declared]:
     return [None if d < 0 else d for d in tensor.shape]
 
 
-def _refuse_quantised(tensor: Tensor) -> None:
-    if tensor.quantization is not None and tensor.type.startswith(("INT", "UINT")):
-        raise Unsupported(
-            f"quantised arithmetic is not supported: tensor {tensor.name!r} is {tensor.type} "
-            "with a scale",
-            way_out="compile the float model that it was made from",
-        )
+def _handler(operator: Operator, tensors: Sequence[Tensor]) -> Handler | None:
+    """None of IF, which the importer itself knows."""
+    kind = operator.kind
+    known = HANDLERS.get(kind)
+    used = (tensors[i] for i in (*operator.inputs, *operator.outputs) if i >= 0)
+    quantised = next((t for t in used if is_quantised(t)), None)
+    if quantised is not None and kind not in MOVES:
+        known = INTEGERS.get(kind)
+        if known is None and kind in HANDLERS:
+            raise Unsupported(
+                f"it is not supported for quantised tensors, as {quantised.name!r} is",
+                way_out="keep this layer in float where the model is quantised",
+            )
+    if known is None and kind != "IF":
+        raise reason_for(operator)
+    return known

@@ -28,6 +28,17 @@ def fully_connected(
     quantized_bias_type: int = 0,
 ) -> Value:
     """Weights are [units, depth]."""
+    rows, shape = rows_of(b, x, w, weights_format, keep_num_dims)
+    y = b.call("matmul", rows, b.transpose(w, (1, 0)))
+    if bias is not None:
+        y = b.call("add", y, bias)
+    return b.reshape(activated(b, y, fused_activation_function), shape)
+
+
+def rows_of(
+    b: Emitter, x: Value, w: Value, weights_format: int, keep_num_dims: bool
+) -> tuple[Value, tuple[int, ...]]:
+    """The rows of FULLY_CONNECTED, a matrix, and the shape of its result."""
     if weights_format:
         raise Unsupported("shuffled weights are not supported", attribute="weights_format")
     if w.type.rank != 2:
@@ -38,11 +49,7 @@ def fully_connected(
     if not depth or elements % depth or (keep_num_dims and held[-1] != depth):
         raise Unsupported(f"its operand {x.type} has no rows of {depth}")
     rows = b.reshape(x, (elements // depth, depth))
-    y = b.call("matmul", rows, b.transpose(w, (1, 0)))
-    if bias is not None:
-        y = b.call("add", y, bias)
-    y = activated(b, y, fused_activation_function)
-    return b.reshape(y, (*held[:-1], units)) if keep_num_dims else y
+    return rows, (*held[:-1], units) if keep_num_dims else (elements // depth, units)
 
 
 @handles("BATCH_MATMUL", options=tflite.BatchMatMulOptions)
@@ -57,10 +64,11 @@ def batch_matmul(
 ) -> Value:
     if min(x.type.rank, y.type.rank) < 2:
         raise Unsupported(f"its operands {x.type} and {y.type} are not matrices")
-    return b.call("matmul", _turned(b, x) if adj_x else x, _turned(b, y) if adj_y else y)
+    return b.call("matmul", turned(b, x) if adj_x else x, turned(b, y) if adj_y else y)
 
 
-def _turned(b: Emitter, x: Value) -> Value:
+def turned(b: Emitter, x: Value) -> Value:
+    """Matrices with rows and columns exchanged."""
     axes = list(range(x.type.rank))
     return b.transpose(x, (*axes[:-2], axes[-1], axes[-2]))
 

@@ -11,7 +11,7 @@ fields of ``options``; a handler that needs what the file says of its tensors ta
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,19 +31,31 @@ class Handler(Signature):
 
 #: operator -> handler
 HANDLERS: dict[str, Handler] = {}
+#: operator -> handler, of calls that have quantised operands or results
+INTEGERS: dict[str, Handler] = {}
 
 
 def handles(*operators: str, options: type | None = None) -> Callable[[Any], Any]:
     """Decorator: the function handles these operators."""
+    return _registering(HANDLERS, operators, options)
 
+
+def handles_integers(*operators: str, options: type | None = None) -> Callable[[Any], Any]:
+    """Decorator: the function handles these operators where tensors are quantised."""
+    return _registering(INTEGERS, operators, options)
+
+
+def _registering(
+    table: dict[str, Handler], operators: Sequence[str], options: type | None
+) -> Callable[[Any], Any]:
     def register(function: Any) -> Any:
         for operator in operators:
-            if operator in HANDLERS:
+            if operator in table:
                 raise ValueError(f"{operator} has two handlers")
-            HANDLERS[operator] = Handler(function, operator, options)
+            table[operator] = Handler(function, operator, options)
         return function
 
     return register
 
 
-__all__ = ["HANDLERS", "Handler", "Known", "handles"]
+__all__ = ["HANDLERS", "INTEGERS", "Handler", "Known", "handles", "handles_integers"]

@@ -14,7 +14,8 @@ from .images import from_images, images
 from .registry import handles
 
 
-def _sizes(x: Value, size: Const) -> tuple[int, ...]:
+def sizes_of(x: Value, size: Const) -> tuple[int, ...]:
+    """The height and the width that RESIZE_* is to make."""
     wanted = tuple(dimensions(size))
     if len(wanted) != 2 or min(wanted) < 1:
         raise Unsupported(f"{x.type} cannot be resized to {list(wanted)}")
@@ -38,7 +39,7 @@ def resize_bilinear(
     align_corners: bool = False,
     half_pixel_centers: bool = False,
 ) -> Value:
-    x, wanted = images(b, x), _sizes(x, size)
+    x, wanted = images(b, x), sizes_of(x, size)
     held = b.static(x)[2:]
     y = b.call(
         "resize",
@@ -61,7 +62,7 @@ def resize_nearest_neighbor(
     half_pixel_centers: bool = False,
 ) -> Value:
     """By ``resize`` where that reads the pixels that LiteRT reads, which rounds otherwise."""
-    wanted, held = _sizes(x, size), b.static(images(b, x))[2:]
+    wanted, held = sizes_of(x, size), b.static(images(b, x))[2:]
     mode = _coordinates(align_corners, half_pixel_centers)
     tables = [nearest(n, out, align_corners, half_pixel_centers) for n, out in zip(held, wanted)]
     scale = tuple(out / n for n, out in zip(held, wanted))

@@ -214,19 +214,20 @@ def _edges(x: Value, paddings: Const) -> tuple[tuple[int, ...], tuple[int, ...]]
     return tuple(before), tuple(after)
 
 
-def _padded(b: Emitter, x: Value, paddings: Const, value: float) -> Value:
+def padded(b: Emitter, x: Value, paddings: Const, value: float) -> Value:
+    """With ``value`` around it."""
     before, after = _edges(x, paddings)
     return b.call("pad", x, before=before, after=after, value=value) if any(before + after) else x
 
 
 @handles("PAD", options=tflite.PadOptions)
 def pad(b: Emitter, x: Value, paddings: Const) -> Value:
-    return _padded(b, x, paddings, 0.0)
+    return padded(b, x, paddings, 0.0)
 
 
 @handles("PADV2", options=tflite.PadV2Options)
 def pad_v2(b: Emitter, x: Value, paddings: Const, value: Const) -> Value:
-    return _padded(b, x, paddings, float(value.data.item()))
+    return padded(b, x, paddings, float(value.data.item()))
 
 
 @handles("MIRROR_PAD", options=tflite.MirrorPadOptions)

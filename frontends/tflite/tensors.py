@@ -18,6 +18,12 @@ DTYPES = {
     "INT8": "int8", "INT16": "int16", "INT32": "int32", "INT64": "int64",
     "UINT8": "uint8", "UINT16": "uint16", "UINT32": "uint32", "UINT64": "uint64",
     "BOOL": "bool",
+    # four bits in the file
+    "INT4": "int8",
+}  # fmt: skip
+#: types of quantised numbers -> the smallest and the largest
+INTEGER_BITS = {
+    "INT8": (-128, 127), "UINT8": (0, 255), "INT16": (-32768, 32767), "INT4": (-8, 7),
 }  # fmt: skip
 
 
@@ -42,14 +48,24 @@ def array_of(tensor: Tensor, path: Path) -> np.ndarray:
     if tensor.sparsity is not None:
         values = tensor.data[: tensor.data.size // dtype.itemsize * dtype.itemsize].view(dtype)
         return _dense(tensor, values, tensor.sparsity, path)
-    need = math.prod(tensor.shape) * dtype.itemsize
+    half = tensor.type == "INT4"
+    count = math.prod(tensor.shape)
+    need = (count + 1) // 2 if half else count * dtype.itemsize
     if min(tensor.shape, default=0) < 0 or tensor.data.size != need:
         raise ModelFileError(
             f"tensor {tensor.name!r} of shape {list(tensor.shape)} needs {need} bytes, but has "
             f"{tensor.data.size}",
             where=str(path),
         )
+    if half:
+        return _unpacked(tensor.data)[:count].reshape(tensor.shape)
     return tensor.data.view(dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(tensor.shape)
+
+
+def _unpacked(data: np.ndarray) -> np.ndarray:
+    """Numbers of four bits, the first of a byte in its lower half."""
+    halves = np.stack([data & 15, data >> 4], axis=-1).reshape(-1)
+    return (halves ^ 8).astype(np.int8) - np.int8(8)
 
 
 def _dense(tensor: Tensor, values: np.ndarray, sparsity: Sparsity, path: Path) -> np.ndarray:

@@ -86,7 +86,8 @@ def merged_axes(group: Group, box: Box) -> list[list[int]]:
         moves and len(kept) == len(group.calls) - 1 and moves.op.name in _ROW_WISE
     ):
         return [[a] for a in range(len(box))] or [[]]
-    shapes = [v.type.static_shape for c in kept for v in (*c.operands, *c.outputs)]
+    laid = [v for c in kept for v in (*c.operands[: len(c.operands) - c.op.tables], *c.outputs)]  # type: ignore[attr-defined]
+    shapes = [v.type.static_shape for v in laid]
 
     def present(axis: int) -> list[bool]:
         places = [axis - len(whole) + len(s) for s in shapes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -175,6 +176,8 @@ def _saturated(values: list[float], zeros: list[int], zero: np.ndarray, op: Any)
 def quantize(op: Any, x: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> Answer:
     xs, scales, zeros = _broadcast(x.shape, x, scale, zero)
     quotients = [float(np.float32(a) / np.float32(b)) for a, b in zip(xs, scales)]
+    if op.away:
+        quotients = [q + math.copysign(0.5, q) if q % 1 == 0.5 else q for q in quotients]
     return _saturated(quotients, zeros, zero, op).reshape(x.shape), _all
 
 
@@ -191,19 +194,60 @@ def requantize(op: Any, x: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> A
 
 
 def requantize_fixed(op: Any, *operands: np.ndarray) -> Answer:
+    product, _ = multiply_fixed(op, *operands[:3])
+    zero = operands[3]
+    moved = product.astype(float) + zero
+    return _saturated(moved.ravel().tolist(), [0] * moved.size, zero, op).reshape(moved.shape), _all
+
+
+def multiply_fixed(op: Any, x: np.ndarray, *parts: np.ndarray) -> Answer:
     """gemmlowp's sources in Python's integers."""
-    x, *parts = operands
     found = []
-    for a, m, shift, z in zip(*_broadcast(x.shape, x, *parts)):
-        product = (a << max(0, -shift)) * m
-        nudge = 1 << 30 if product >= 0 else 1 - (1 << 30)
-        high = abs(product + nudge) // (1 << 31) * (1 if product + nudge >= 0 else -1)
+    for a, m, shift in zip(*_broadcast(x.shape, x, *parts)):
+        high = _rounded_product(a << max(0, -shift), m)
         by = max(0, shift)
         mask = (1 << by) - 1
-        halved = (high >> by) + ((high & mask) > (mask >> 1) + (high < 0))
-        found.append(float(halved + z))
-    zero = parts[2]
-    return _saturated(found, [0] * x.size, zero, op).reshape(x.shape), _all
+        found.append((high >> by) + ((high & mask) > (mask >> 1) + (high < 0)))
+    return np.array(found, "int32").reshape(x.shape), _all
+
+
+def multiply_wide(op: Any, x: np.ndarray, *parts: np.ndarray) -> Answer:
+    found = [
+        (2 * a * m + (1 << (15 + shift))) // (1 << (16 + shift))
+        for a, m, shift in zip(*_broadcast(x.shape, x, *parts))
+    ]
+    return np.array(found, "int32").reshape(x.shape), _all
+
+
+def lookup(op: Any, x: np.ndarray, table: np.ndarray) -> Answer:
+    places = [min(max(int(v) - op.first, 0), len(table) - 1) for v in x.ravel()]
+    return np.array([table[p] for p in places], table.dtype).reshape(x.shape), _all
+
+
+def leading_zeros(op: Any, x: np.ndarray) -> Answer:
+    return np.array([32 - max(int(v), 1).bit_length() for v in x.ravel()], "int32").reshape(
+        x.shape
+    ), _all
+
+
+def reciprocal_fixed(op: Any, x: np.ndarray) -> Answer:
+    """gemmlowp's sources in Python's integers, whose products are all of numbers below 2^31."""
+    found = []
+    for v in (max(int(v), 1) for v in x.ravel()):
+        a = (v << (32 - v.bit_length())) - 2**31
+        half = (a + 2**31) // 2
+        y = 1515870810 + _rounded_product(half, -1010580540)
+        for _ in range(3):
+            y += _rounded_product(y, 2**29 - _rounded_product(half, y)) * 4
+        found.append(min(2 * y, 2**31 - 1))
+        assert abs(found[-1] - 2**62 / (a + 2**31)) < 64
+    return np.array(found, "int32").reshape(x.shape), _all
+
+
+def _rounded_product(a: int, b: int) -> int:
+    """SaturatingRoundingDoublingHighMul, which divides towards zero."""
+    nudged = a * b + (1 << 30 if a * b >= 0 else 1 - (1 << 30))
+    return abs(nudged) // (1 << 31) * (1 if nudged >= 0 else -1)
 
 
 def flip_sign(op: Any, x: np.ndarray) -> Answer:
@@ -267,6 +311,11 @@ ANSWERS: dict[str, Callable[..., Answer]] = {
         flip_sign,
         requantize,
         requantize_fixed,
+        multiply_fixed,
+        multiply_wide,
+        lookup,
+        leading_zeros,
+        reciprocal_fixed,
         depthwise_conv2d_blocked,
         matmul_packed,
         attention,

@@ -72,11 +72,18 @@ class Graph:
         shapes: Sequence[Sequence[int]] = (),
         options: type | None = None,
         dtypes: Sequence[str] = ("float32",),
+        scales: Sequence[Any] = (),
         **values: Any,
     ) -> list[int]:
-        """The outputs, one for each dtype; of most operators LiteRT finds the shapes by itself."""
-        given = shapes or [()] * len(dtypes)
-        outputs = [self.tensor(shape, dtype) for shape, dtype in zip(given, dtypes)]
+        """The outputs, one for each dtype; of most operators LiteRT finds the shapes by itself.
+
+        ``scales`` has a scale, a zero point and an axis for each output, or None.
+        """
+        given, scales = shapes or [()] * len(dtypes), scales or [None] * len(dtypes)
+        outputs = [
+            self.tensor(shape, dtype, quantization=scale)
+            for shape, dtype, scale in zip(given, dtypes, scales)
+        ]
         self.operators.append(_Operator(kind, list(inputs), outputs, options, values))
         return outputs
 

@@ -44,6 +44,16 @@ class Fed:
         self.data = np.asarray(data)
 
 
+class Scaled:
+    """An operand in integers, with its scale or scales, zero points and their axis."""
+
+    def __init__(self, operand: Any, scale: Any, zero: Any = 0, axis: int = 0) -> None:
+        self.operand = operand
+        scales = np.atleast_1d(np.float32(scale))
+        zeros = np.broadcast_to(np.atleast_1d(zero), scales.shape)
+        self.quantization = scales.tolist(), zeros.tolist(), axis
+
+
 def one(
     kind: str,
     operands: Sequence[Any],
@@ -54,22 +64,33 @@ def one(
     """A model of one operator, and its feeds; arrays are constants, None is not given."""
     graph, feeds, indices = Graph(), [], []
     for operand in operands:
+        scaled: dict[str, Any] = {}
+        if isinstance(operand, Scaled):
+            operand, scaled = operand.operand, {"quantization": operand.quantization}
         if operand is None:
             indices.append(-1)
         elif isinstance(operand, Fed):
-            indices.append(graph.input(operand.data.shape, operand.data.dtype.name))
+            indices.append(graph.input(operand.data.shape, operand.data.dtype.name, **scaled))
             feeds.append(operand.data)
         elif isinstance(operand, tuple):
             indices.append(graph.tensor(operand, variable=True))
         else:
-            indices.append(graph.constant(operand))
+            indices.append(graph.constant(operand, **scaled))
     graph.outputs = graph.op(kind, indices, options=options, dtypes=dtypes, **values)
     return file_of(graph), feeds
 
 
-def by_litert(data: bytes, feeds: Sequence[np.ndarray], delegate: bool = False) -> list[np.ndarray]:
-    """LiteRT's answer; with its default delegate, XNNPACK, or by its own kernels."""
-    resolver = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+#: by whose kernels LiteRT computes: its default delegate's, its own fast ones, its reference ones
+KERNELS = {
+    "delegate": OpResolverType.AUTO,
+    "own": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    "reference": OpResolverType.BUILTIN_REF,
+}
+
+
+def by_litert(data: bytes, feeds: Sequence[np.ndarray], kernels: str = "own") -> list[np.ndarray]:
+    """LiteRT's answer."""
+    resolver = KERNELS[kernels]
     interpreter = Interpreter(model_content=data, experimental_op_resolver_type=resolver)
     interpreter.allocate_tensors()
     for details, feed in zip(interpreter.get_input_details(), feeds):
@@ -79,7 +100,7 @@ def by_litert(data: bytes, feeds: Sequence[np.ndarray], delegate: bool = False) 
 
 
 def check_like_litert(
-    data: bytes, feeds: Sequence[np.ndarray], tolerance: float = 1e-5, delegate: bool = False
+    data: bytes, feeds: Sequence[np.ndarray], tolerance: float = 1e-5, kernels: str = "own"
 ) -> Module:
     """Both answers agree, to ``tolerance`` of the output's range; returns our module."""
     module = load(data)
@@ -87,7 +108,7 @@ def check_like_litert(
     named = {p.name: feed for p, feed in zip(module.main.params, feeds, strict=True)}
     with np.errstate(all="ignore"):
         found = evaluate(module.main, named)
-    for got, want in zip(found, by_litert(data, feeds, delegate), strict=True):
+    for got, want in zip(found, by_litert(data, feeds, kernels), strict=True):
         assert (got.shape, got.dtype) == (want.shape, want.dtype)
         finite = np.abs(want[np.isfinite(want)].astype("float64"))
         scale = max(1e-6, float(finite.max(initial=0)))

@@ -77,13 +77,13 @@ def test_names_that_are_missing_or_shared_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize("kind", ["INT8", "UINT8", "INT16"])
-def test_quantised_tensors_are_refused_by_name(kind: str) -> None:
+def test_an_operator_of_floats_alone_is_refused_by_the_name_of_its_operand(kind: str) -> None:
     graph = Graph()
     x = graph.input((2, 4), kind, name="pixels", quantization=([0.5], [0], 0))
-    graph.outputs = graph.op("RELU", [x])
-    (at_input, *_) = check(file_of(graph)).problems
-    assert f"tensor 'pixels' is {kind} with a scale" in at_input.reason
-    assert at_input.way_out == "compile the float model that it was made from"
+    graph.outputs = graph.op("SIN", [x])
+    (problem,) = check(file_of(graph)).problems
+    assert problem.reason == "it is not supported for quantised tensors, as 'pixels' is"
+    assert problem.way_out == "keep this layer in float where the model is quantised"
 
 
 def test_quantisation_is_known_of_tensors() -> None:
@@ -110,7 +110,7 @@ def test_float16_weights_are_made_float32() -> None:
     (w,) = graph.op("DEQUANTIZE", [half], options=tflite.DequantizeOptions)
     bias = graph.constant(random(3))
     graph.outputs = graph.op("FULLY_CONNECTED", [x, w, bias], options=tflite.FullyConnectedOptions)
-    module = check_like_litert(file_of(graph), [random(2, 4, seed=1)], delegate=True)
+    module = check_like_litert(file_of(graph), [random(2, 4, seed=1)], kernels="delegate")
     assert operators(module) == ["matmul", "add"]
 
 

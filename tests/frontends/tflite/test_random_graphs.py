@@ -27,11 +27,11 @@ class Answer:
 
     name = "LiteRT"
 
-    def __init__(self, data: bytes, outputs: tuple[str, ...], delegate: bool) -> None:
-        self.data, self.outputs, self.delegate = data, outputs, delegate
+    def __init__(self, data: bytes, outputs: tuple[str, ...], kernels: str) -> None:
+        self.data, self.outputs, self.kernels = data, outputs, kernels
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
-        return dict(zip(self.outputs, by_litert(self.data, [*feeds.values()], self.delegate)))
+        return dict(zip(self.outputs, by_litert(self.data, [*feeds.values()], self.kernels)))
 
     def values(self, feeds: Mapping[str, np.ndarray], names: Iterable[str]) -> Arrays:
         raise NotImplementedError
@@ -52,7 +52,7 @@ def check_import(seed: int, size: int) -> None:
     for function in (module.main, pipeline.run(module.main)):
         verify(function)
         found = dict(zip(module.outputs, evaluate(function, feeds), strict=True))
-        Answer(data, module.outputs, delegate=False).agrees(feeds, found, seed)
+        Answer(data, module.outputs, kernels="own").agrees(feeds, found, seed)
 
 
 def check_compiled(seed: int, size: int, path: Path) -> None:
@@ -61,7 +61,7 @@ def check_compiled(seed: int, size: int, path: Path) -> None:
     model = armlet.compile(path)
     feeds = {model.inputs[0].name: x}
     outputs = tuple(o.name for o in model.outputs)
-    Answer(data, outputs, delegate=True).agrees(feeds, model.run(feeds), seed)
+    Answer(data, outputs, kernels="delegate").agrees(feeds, model.run(feeds), seed)
 
 
 @pytest.mark.parametrize("seed", range(25))
