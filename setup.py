@@ -33,6 +33,7 @@ setup(
             "bionic/*/*.h",
             "guest/*",
             "include/*.h",
+            "opencl/*.[ch]",
             "src/*.[ch]",
             "web/*.[ch]",
         ],

@@ -53,6 +53,7 @@ def open(
     spin_us: int = 0,
     devices: str = "use",
     device_cache: str | os.PathLike[str] | None = None,
+    max_kernel_ms: int = 0,
     keep: object = None,
 ) -> CompiledModel:
     """Opens an artifact.
@@ -61,10 +62,13 @@ def open(
     except the caller's. ``spin_us``: how long waiting threads spin before they sleep; 0 is
     the default, less is none. ``devices``: "use" accelerators that the artifact has
     programs for where they are there, "require" them (``AcceleratorError`` without) or "leave"
-    them; their drivers may keep files in ``device_cache``. ``keep``: an object that lives as
-    long as the model does.
+    them; their drivers may keep files in ``device_cache``, and a kernel of a GPU that takes longer
+    than ``max_kernel_ms`` is run in parts (0: no limit). ``keep``: an object that lives as long as
+    the model does.
     """
-    return CompiledModel(Path(path), threads, cpus, spin_us, keep, devices, device_cache)
+    return CompiledModel(
+        Path(path), threads, cpus, spin_us, keep, devices, device_cache, max_kernel_ms
+    )
 
 
 def _view(v: Any) -> np.ndarray:
@@ -90,6 +94,7 @@ class CompiledModel(OpenModel):
         keep: object,
         devices: str = "use",
         device_cache: str | os.PathLike[str] | None = None,
+        max_kernel_ms: int = 0,
     ) -> None:
         if devices not in binding.DEVICES:
             known = ", ".join(binding.DEVICES)
@@ -112,6 +117,7 @@ class CompiledModel(OpenModel):
             message=ctypes.cast(message, ctypes.c_char_p), message_size=len(message),
             devices=binding.DEVICES.index(devices),
             device_cache=os.fsencode(device_cache) if device_cache else None,
+            max_kernel_ms=max_kernel_ms,
         )  # fmt: skip
         status = library.armlet_create(options, self._instance)
         if status != binding.OK:

@@ -67,6 +67,7 @@ _GUEST = Path(armlet.runtime.__file__).parent / "guest" / "guest.c"
 _BIONIC: dict[str, list[object]] = {
     "libc.so": [_GUEST.with_name("bionic.c"), "-ldl", "-lpthread", "-lm"],
     "libm.so": ["-xc", os.devnull],
+    "libdl.so": ["-xc", os.devnull],
 }
 _WEB_GUEST = _GUEST.with_name("guest.mjs")
 

@@ -56,7 +56,7 @@ class RegionState:
     #: the layers at its ends
     name: str
     back_end: str
-    #: whether the accelerator does it, and why not
+    #: whether the accelerator does it; why not, or what makes it slower than it could be
     live: bool
     reason: str
     first_task: int

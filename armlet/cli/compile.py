@@ -238,7 +238,7 @@ def _regions(regions: list[dict[str, Any]]) -> list[tuple[str, object]]:
     """A line for each part that an accelerator may do."""
     return [
         (f"on {r['back_end']}", f"{r['name']}, {r['task_count']} tasks of the CPU's, program of "
-         f"{show.size(r['program_bytes'])}" + (f"; not here: {r['reason']}" if r["reason"] else ""))
+         f"{show.size(r['program_bytes'])}" + ("" if r["live"] else f"; not here: {r['reason']}"))
         for r in regions
     ]  # fmt: skip
 

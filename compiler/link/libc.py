@@ -15,8 +15,9 @@ def _words(text: str) -> list[str]:
 
 _LIBC = _words("""
     __errno_location __sched_cpucount abort calloc clock_gettime close free getauxval getenv malloc
-    memcmp memcpy memmove memset open posix_memalign read sched_getaffinity sched_getcpu
-    sched_setaffinity sigfillset snprintf strcmp strlen syscall vsnprintf
+    memcmp memcpy memmove memset open posix_memalign read rename sched_getaffinity sched_getcpu
+    sched_setaffinity sigfillset snprintf strcmp strcspn strlen strstr syscall unlink
+    vsnprintf write
 """)
 
 _THREADS = _words("""
@@ -31,11 +32,11 @@ _AGENT = _words("""
     ftruncate64 getaddrinfo getpid getppid getsockname getsockopt inet_pton kill listen
     memchr memmem mkdir mmap mmap64 munmap nanosleep open64 openat openat64 opendir poll ppoll
     prctl pread pread64 pwrite pwrite64 qsort raise readdir readdir64 realpath
-    recv rename rmdir sched_yield send setitimer setpgid setrlimit setrlimit64 setsockopt shutdown
+    recv rmdir sched_yield send setitimer setpgid setrlimit setrlimit64 setsockopt shutdown
     sigaction sigaddset sigaltstack sigemptyset signal sigprocmask sleep socket
-    socketpair sprintf strchr strcspn strerror strncmp strnlen strrchr strsep strspn
-    strstr strtod strtoll strtoul strtoull sysconf time umask unlink unlinkat usleep utimensat
-    vdprintf waitid waitpid write
+    socketpair sprintf strchr strerror strncmp strnlen strrchr strsep strspn
+    strtod strtoll strtoul strtoull sysconf time umask unlinkat usleep utimensat
+    vdprintf waitid waitpid
 """)
 
 #: what bindings open artifacts with

@@ -77,11 +77,13 @@ def runtime(triple: str) -> Runtime:
 def shims(triple: str, files: Sequence[Path]) -> list[Path]:
     """Objects of these files, which may include the runtime's headers and those beside them."""
     format = formats.of_triple(triple)
-    command = [*format.compiler(triple), *FLAGS, *format.flags, f"-I{HEADER.parent}"]
+    folders = (HEADER.parent, SOURCES)
+    includes = [f"-I{folder}" for folder in folders]
+    command = [*format.compiler(triple), *FLAGS, *format.flags, *includes]
     objects: list[Path] = []
     for file in files:
         what = [*command, "-c", file]
-        headers = sorted([*HEADER.parent.glob("*.h"), *file.parent.glob("*.h")])
+        headers = sorted(h for folder in (*folders, file.parent) for h in folder.glob("*.h"))
         folder = compiled_once(
             "shims", (triple, command), [*headers, file],
             lambda folder, what=what: toolchain.run("compiling a shim", what, folder),  # type: ignore[misc]

@@ -8,6 +8,7 @@ void *calloc(size_t, size_t);
 void *realloc(void *, size_t);
 void free(void *);
 char *getenv(const char *);
+char *getenv(const char *);
 int posix_memalign(void **, size_t, size_t);
 void qsort(void *, size_t, size_t, int (*)(const void *, const void *));
 char *realpath(const char *, char *);

@@ -2,6 +2,7 @@
  * there. All others are glibc's. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
@@ -24,6 +25,8 @@ typedef unsigned long bionic_sigset;
 void *const bionic_needs[] = {(void *)tgamma, (void *)pthread_join};
 
 #define GLIBC(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+int *__errno(void) { return &errno; }
 
 int pthread_attr_init(pthread_attr_t *made) {
     memset(made, 0, sizeof(bionic_attr));

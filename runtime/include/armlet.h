@@ -192,7 +192,8 @@ typedef struct armlet_region_info {
     size_t struct_size;
     const char *name;     /* the layers at its ends */
     const char *back_end; /* the accelerator that the artifact has a program for */
-    /* Why the CPU does it, "" while the accelerator does. Valid until the instance's next run. */
+    /* Why the CPU does it. While the accelerator does, "" or what is not as good as it could be, such
+     * as a cache that cannot be written. Valid until the instance's next run. */
     const char *reason;
     int32_t live; /* whether the accelerator does it */
     int32_t first_task, task_count;

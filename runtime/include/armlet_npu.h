@@ -31,7 +31,8 @@ typedef struct armlet_npu_blob {
 typedef struct armlet_npu_api {
     uint32_t version; /* ARMLET_NPU_VERSION */
     const char *name; /* of the back end */
-    /* `*region` is anything but NULL if it is ARMLET_OK; otherwise nothing is held. */
+    /* `*region` is anything but NULL if it is ARMLET_OK; otherwise nothing is held. With ARMLET_OK
+     * `error` may tell of something that only costs time. */
     armlet_status (*create)(const armlet_npu_blob *blob, void **region, char *error,
                             size_t error_bytes);
     /* Tensors in the order of the region's function, dense and row-major; inputs are only read.

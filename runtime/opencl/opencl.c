@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../src/beacon.h"
+#include "beacon.h"
 #include "opencl_build.h"
 #include "opencl_launch.h"
 #include "opencl_memory.h"

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "opencl_program.h"
-#include "../src/system.h"
+#include "system.h"
 
 /* Names an application's loader may know, then the vendors' places: Qualcomm and most others, Arm's
  * library of everything, Imagination; boards; macOS. */

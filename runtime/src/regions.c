@@ -45,6 +45,7 @@ static armlet_status create(armlet_instance *m, int32_t region, const armlet_opt
     if (status == ARMLET_UNAVAILABLE) return give_up(m, region, error);
     if (status != ARMLET_OK) return explain(m, region, status, error);
     m->regions[region].handle = handle;
+    snprintf(m->regions[region].reason, ERROR_BYTES, "%s", error);
     return ARMLET_OK;
 }
 
@@ -103,7 +104,7 @@ armlet_status armlet_region(const armlet_instance *m, int32_t region, armlet_reg
     armlet_region_info found = {
         .name = text_of(r->name),
         .back_end = text_of(r->back_end),
-        .reason = s->handle ? "" : s->reason,
+        .reason = s->reason,
         .live = s->handle != NULL,
         .first_task = r->first_task,
         .task_count = r->task_count,

@@ -1,4 +1,4 @@
-"""A GPU program run by the runtime on this machine's OpenCL driver: PoCL of PyPI, where it is installed."""
+"""A GPU program run by the runtime on PoCL, where that is installed from PyPI."""
 
 from __future__ import annotations
 

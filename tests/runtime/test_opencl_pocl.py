@@ -20,8 +20,9 @@ __kernel void to_image(__global const float4 *x, __write_only image2d_t y) {
 
 __kernel void add(__read_only image2d_t x, __read_only image2d_array_t w, __global float4 *y) {
     int2 at = (int2)(get_group_id(0) * 2 + get_local_id(0), get_global_id(1));
-    float4 layers = read_imagef(w, nearest, (int4)(at, 0, 0)) - read_imagef(w, nearest, (int4)(at, 1, 0));
-    y[at.y * 8 + at.x] = read_imagef(x, nearest, at) + layers;
+    float4 first = read_imagef(w, nearest, (int4)(at, 0, 0));
+    float4 second = read_imagef(w, nearest, (int4)(at, 1, 0));
+    y[at.y * 8 + at.x] = read_imagef(x, nearest, at) + first - second;
 }
 """
 

@@ -1,0 +1,82 @@
+"""Artifacts with a region for a GPU: the same file with and without a driver."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import armlet
+from armlet import api, artifact
+from armlet.compiler.gpu.shim import SHIM
+from armlet.compiler.link import runtime
+from armlet.compiler.link.elf import RELOCATABLE, Elf
+from armlet.errors import AcceleratorError
+
+from .opencl_host import use_pocl
+from .small_gpu import SmallGpu, model
+
+#: of the executor with OpenCL in it, on 64-bit Arm
+MOST_EXECUTOR_BYTES = 90 << 10
+SHF_ALLOC = 2
+X = np.random.default_rng(0).standard_normal((2, 3, 64, 64), np.float32)
+Y = np.maximum(X + np.maximum(X, 0), 0)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    made = tmp_path_factory.mktemp("gpu") / "model.so"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ARMLET_OPENCL_LIBRARY", "/no/driver.so")
+        api.compile(model(), npu=[SmallGpu()]).save(made)
+    return made
+
+
+def test_without_a_driver_the_cpu_answers_and_says_why(path, monkeypatch):
+    monkeypatch.setenv("ARMLET_OPENCL_LIBRARY", "/no/driver.so")
+    with artifact.open(path) as opened:
+        (region,) = opened.regions
+        np.testing.assert_array_equal(opened.run({"x": X})["y"], Y)
+    assert not region.live and region.reason == (
+        "ARMLET_OPENCL_LIBRARY names no OpenCL driver: /no/driver.so"
+    )
+    with pytest.raises(AcceleratorError, match="names no OpenCL driver"):
+        artifact.open(path, devices="require")
+
+
+def test_with_a_driver_the_gpu_answers(path, monkeypatch, tmp_path):
+    monkeypatch.setenv("ARMLET_OPENCL_LIBRARY", "")
+    use_pocl()
+    for limit in (0, 5):
+        with artifact.open(
+            path, devices="require", device_cache=tmp_path, max_kernel_ms=limit
+        ) as opened:
+            np.testing.assert_array_equal(opened.run({"x": X})["y"], Y)
+            opened.profile({"x": X}, runs=2)
+            (region,) = opened.regions
+        layers = [layer for layer, seconds in region.steps]
+        assert region.live and layers == ["to the GPU", "first", "second", "second", "from the GPU"]
+        assert all(seconds > 0 for _, seconds in region.steps)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_folder_that_cannot_be_written_is_told_of(path, monkeypatch):
+    monkeypatch.setenv("ARMLET_OPENCL_LIBRARY", "")
+    use_pocl()
+    with artifact.open(path, devices="require", device_cache="/proc/none") as opened:
+        (region,) = opened.regions
+    assert region.live and "cannot be written" in region.reason
+
+
+def test_the_executor_with_opencl_is_small():
+    triple = armlet.targets.target("android-arm64").zig_triple
+    parts = [*runtime.runtime(triple).objects, *runtime.shims(triple, SHIM)]
+    sections = [s for p in parts for s in Elf(p.read_bytes(), RELOCATABLE).sections]
+    assert 20 << 10 < sum(s.size for s in sections if s.flags & SHF_ALLOC) <= MOST_EXECUTOR_BYTES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["linux-arm64", "android-arm64", "android-armv7", "linux-riscv64"])
+def test_it_needs_libc_alone_on_other_machines(name):
+    made = api.compile(model(), name, npu=[SmallGpu()])  # checks that, and runs it by qemu
+    assert not made.not_run
+    assert "armlet_opencl" not in Elf(made.path.read_bytes()).exports
