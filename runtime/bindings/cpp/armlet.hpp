@@ -113,10 +113,25 @@ inline std::string_view manifest() {
     return {text, size};
 }
 
+/* What accelerators may do, of what the artifact has programs for. */
+struct accelerators {
+    armlet_devices devices = ARMLET_DEVICES_USE;
+    std::string cache; /* a folder for programs that drivers compiled; "": none */
+    std::uint32_t max_kernel_ms = 0;
+};
+
+/* A part of the model that an accelerator may do, and whether it does: as armlet_region_info. */
+struct region {
+    std::string_view name, back_end;
+    std::string reason;
+    bool live;
+};
+
 class model {
 public:
     /* `threads`: 0 uses every CPU; `cpus` places them, one number a thread. */
-    explicit model(std::int32_t threads = 0, const std::vector<std::int32_t> &cpus = {}) {
+    explicit model(std::int32_t threads = 0, const std::vector<std::int32_t> &cpus = {},
+                   const accelerators &use = {}) {
         char why[256] = "";
         armlet_options options{};
         options.struct_size = sizeof options;
@@ -125,6 +140,9 @@ public:
         options.cpu_count = cpus.size();
         options.message = why;
         options.message_size = sizeof why;
+        options.devices = use.devices;
+        options.max_kernel_ms = use.max_kernel_ms;
+        options.device_cache = use.cache.empty() ? nullptr : use.cache.c_str();
         armlet_instance *made = nullptr;
         armlet_status status = armlet_create(&options, &made);
         if (status != ARMLET_OK) throw error(status, *why ? why : armlet_status_text(status));
@@ -167,6 +185,17 @@ public:
     }
 
     std::int32_t threads() const noexcept { return armlet_thread_count(get()); }
+
+    std::vector<region> regions() const {
+        std::vector<region> found;
+        for (std::int32_t i = 0; i < armlet_region_count(); i++) {
+            armlet_region_info info{};
+            info.struct_size = sizeof info;
+            check(armlet_region(get(), i, &info));
+            found.push_back({info.name, info.back_end, info.reason, info.live != 0});
+        }
+        return found;
+    }
 
     /* Compares the answers on this machine with those of the source model. */
     void selftest() { check(armlet_selftest(get(), nullptr)); }

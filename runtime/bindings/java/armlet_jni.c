@@ -13,10 +13,14 @@
     DO(output_info) DO(create) DO(destroy) DO(thread_count) DO(set_input) DO(set_output) \
     DO(run) DO(cancel) DO(error) DO(selftest)
 
+/* Those that artifacts of version 2 lack: NULL there. */
+#define NEWER_FUNCTIONS(DO) DO(region_count) DO(region)
+
 typedef struct {
     void *handle;
 #define MEMBER(name) __typeof__(&armlet_##name) name;
     FUNCTIONS(MEMBER)
+    NEWER_FUNCTIONS(MEMBER)
 } model;
 
 #define NATIVE(result, name, ...) \
@@ -25,6 +29,14 @@ typedef struct {
 
 static model *model_at(jlong handle) { return (model *)(uintptr_t)handle; }
 static armlet_instance *instance_at(jlong handle) { return (armlet_instance *)(uintptr_t)handle; }
+
+/* The text in a byte array; NULL: out of memory, or there is none. The caller frees. */
+static char *text_of(JNIEnv *env, jbyteArray bytes) {
+    jsize length = bytes ? GetArrayLength(env, bytes) : 0;
+    char *text = bytes ? calloc((size_t)length + 1, 1) : NULL;
+    if (text) GetByteArrayRegion(env, bytes, 0, length, (jbyte *)text);
+    return text;
+}
 
 static jbyteArray bytes_of(JNIEnv *env, const char *text) {
     jsize length = (jsize)strlen(text);
@@ -56,6 +68,8 @@ static const char *find_all(model *m) {
     if (!(m->name = (__typeof__(m->name))dlsym(m->handle, "armlet_" #name))) \
         return "it is no artifact of armlet: it has no function armlet_" #name;
     FUNCTIONS(FIND)
+#define FIND_NEWER(name) m->name = (__typeof__(m->name))dlsym(m->handle, "armlet_" #name);
+    NEWER_FUNCTIONS(FIND_NEWER)
     return NULL;
 }
 
@@ -66,12 +80,10 @@ static void close_model(model *m) {
 
 NATIVE(jlong, open, jbyteArray path) {
     (void)type;
-    jsize length = GetArrayLength(env, path);
-    char *name = calloc((size_t)length + 1, 1);
+    char *name = text_of(env, path);
     model *m = calloc(1, sizeof *m);
     const char *problem = "out of memory";
     if (name && m) {
-        GetByteArrayRegion(env, path, 0, length, (jbyte *)name);
         m->handle = dlopen(name, RTLD_NOW);
         problem = m->handle ? find_all(m) : dlerror();
     }
@@ -129,7 +141,8 @@ NATIVE(jlong, bytes, jlong handle, jboolean outputs, jint index) {
 
 /* ---- Sessions -------------------------------------------------------------------------------- */
 
-NATIVE(jlong, create, jlong handle, jint threads, jintArray cpus) {
+NATIVE(jlong, create, jlong handle, jint threads, jintArray cpus, jint devices, jbyteArray cache,
+       jint max_kernel_ms) {
     (void)type;
     char why[256] = "";
     const model *m = model_at(handle);
@@ -141,10 +154,13 @@ NATIVE(jlong, create, jlong handle, jint threads, jintArray cpus) {
         return 0;
     }
     if (count) GetIntArrayRegion(env, cpus, 0, count, numbers);
+    char *folder = text_of(env, cache);
     armlet_options options = {.struct_size = sizeof options, .threads = threads, .cpus = numbers,
                               .cpu_count = (size_t)count, .message = why,
-                              .message_size = sizeof why};
+                              .message_size = sizeof why, .devices = devices,
+                              .max_kernel_ms = (uint32_t)max_kernel_ms, .device_cache = folder};
     armlet_status status = m->create(&options, &made);
+    free(folder);
     free(numbers);
     if (status != ARMLET_OK) fail(env, status, *why ? why : m->status_text(status));
     return (jlong)(uintptr_t)made;
@@ -158,6 +174,25 @@ NATIVE(void, destroy, jlong handle, jlong session) {
 NATIVE(jint, threads, jlong handle, jlong session) {
     (void)env, (void)type;
     return model_at(handle)->thread_count(instance_at(session));
+}
+
+NATIVE(jint, regions, jlong handle) {
+    (void)env, (void)type;
+    const model *m = model_at(handle);
+    return m->region_count ? m->region_count() : 0;
+}
+
+NATIVE(jobject, region, jlong handle, jlong session, jint index) {
+    (void)type;
+    armlet_region_info info = {.struct_size = sizeof info};
+    model_at(handle)->region(instance_at(session), index, &info);
+    jclass made = FindClass(env, "io/armlet/Region");
+    jmethodID constructor = made ? GetMethodID(env, made, "<init>", "([B[B[BZ)V") : NULL;
+    jbyteArray name = constructor ? bytes_of(env, info.name) : NULL;
+    jbyteArray back_end = name ? bytes_of(env, info.back_end) : NULL;
+    jbyteArray reason = back_end ? bytes_of(env, info.reason) : NULL;
+    return reason ? NewObject(env, made, constructor, name, back_end, reason, (jboolean)info.live)
+                  : NULL;
 }
 
 NATIVE(void, bind, jlong handle, jlong session, jboolean output, jint index, jobject buffer,

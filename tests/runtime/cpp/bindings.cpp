@@ -35,6 +35,7 @@ static int fail_well(armlet::model &m, std::vector<float> &x) {
           std::string::npos);
     CHECK(failure(ARMLET_ERROR_ARGUMENT, [&] { m.output<float>(2); }).find("tensor 2") !=
           std::string::npos);
+    CHECK(armlet::model(1, {}, {ARMLET_DEVICES_REQUIRE, "/tmp", 4}).regions().empty());
     CHECK(failure(ARMLET_ERROR_ARGUMENT, [] { armlet::model bad(-1); }).find("threads is -1") == 0);
     return 0;
 }

@@ -1,3 +1,4 @@
+import io.armlet.Accelerators;
 import io.armlet.ArmletException;
 import io.armlet.DType;
 import io.armlet.Model;
@@ -52,6 +53,9 @@ public class Exercise {
         }
         String threads = failure(ArmletException.class, () -> model.session(-1));
         check(threads.contains("threads is -1"), threads);
+        try (Session use = model.session(Accelerators.require().cache("/tmp").maxKernelMillis(4), 1)) {
+            check(use.regions().isEmpty(), "regions");
+        }
         String absent = failure(ArmletException.class, () -> Model.open("/absent.so"));
         check(absent.contains("absent.so"), absent);
     }

@@ -1,6 +1,5 @@
 package io.armlet;
 
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -25,7 +24,7 @@ public final class Model implements AutoCloseable {
     private long handle;
 
     private Model(String library) {
-        path = library.getBytes(StandardCharsets.UTF_8);
+        path = Native.bytes(library);
         handle = Native.open(path);
         inputs = tensors(handle, false);
         outputs = tensors(handle, true);
@@ -72,11 +71,16 @@ public final class Model implements AutoCloseable {
      * A session of that many threads, the caller's included; 0: all that are of use. {@code cpus}
      * places them, one number a thread.
      */
-    public synchronized Session session(int threads, int... cpus) {
+    public Session session(int threads, int... cpus) {
+        return session(Accelerators.use(), threads, cpus);
+    }
+
+    /** The same, with what accelerators may do. */
+    public synchronized Session session(Accelerators accelerators, int threads, int... cpus) {
         if (handle == 0) {
             throw new IllegalStateException("the model is closed");
         }
-        return new Session(this, Native.open(path), threads, cpus);
+        return new Session(this, Native.open(path), accelerators, threads, cpus);
     }
 
     /** Sessions go on: each holds the library until it is closed itself. */

@@ -15,6 +15,10 @@ final class Native {
         return new String(utf8, StandardCharsets.UTF_8);
     }
 
+    static byte[] bytes(String text) {
+        return text.getBytes(StandardCharsets.UTF_8);
+    }
+
     static native long open(byte[] path);
 
     static native void close(long model);
@@ -31,11 +35,16 @@ final class Native {
 
     static native long bytes(long model, boolean outputs, int index);
 
-    static native long create(long model, int threads, int[] cpus);
+    static native long create(
+            long model, int threads, int[] cpus, int devices, byte[] cache, int maxKernelMillis);
 
     static native void destroy(long model, long session);
 
     static native int threads(long model, long session);
+
+    static native int regions(long model);
+
+    static native Region region(long model, long session, int index);
 
     static native void bind(
             long model, long session, boolean output, int index, ByteBuffer buffer, long bytes);

@@ -2,6 +2,7 @@ package io.armlet;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.ArrayList;
 import java.util.List;
 
 /**
@@ -19,13 +20,20 @@ public final class Session implements AutoCloseable {
     private final ByteBuffer[] outputs;
     private long handle;
 
-    Session(Model model, long library, int threads, int[] cpus) {
+    Session(Model model, long library, Accelerators accelerators, int threads, int[] cpus) {
         this.model = model;
         this.library = library;
         inputs = new ByteBuffer[model.inputs().size()];
         outputs = new ByteBuffer[model.outputs().size()];
         try {
-            handle = Native.create(library, threads, cpus);
+            handle =
+                    Native.create(
+                            library,
+                            threads,
+                            cpus,
+                            accelerators.devices,
+                            accelerators.cache,
+                            accelerators.maxKernelMillis);
         } finally {
             if (handle == 0) {
                 Native.close(library);
@@ -121,6 +129,17 @@ public final class Session implements AutoCloseable {
     public int threads() {
         synchronized (use) {
             return Native.threads(library, handle());
+        }
+    }
+
+    /** The parts that accelerators may do, and whether they do. */
+    public List<Region> regions() {
+        synchronized (use) {
+            List<Region> found = new ArrayList<>();
+            for (int i = 0; i < Native.regions(library); i++) {
+                found.add(Native.region(library, handle(), i));
+            }
+            return found;
         }
     }
 
