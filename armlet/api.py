@@ -39,6 +39,7 @@ from armlet.errors import (
 )
 from armlet.frontends import Problem, Report, Shapes
 from armlet.manifest import manifest
+from armlet.quantization import INTEGER, Options, quantized_for
 from armlet.reference import Arrays, is_quantised, reference_of
 from armlet.rpc.device import device
 from armlet.rpc.meter import DeviceMeter
@@ -50,8 +51,8 @@ from armlet.verify import Model, verify, verify_devices
 
 PathLike = str | os.PathLike[str]
 
-#: what models are computed in
-PRECISIONS = ("fp32", "fp16")
+#: what models are computed in; those of integers take data to quantise by
+PRECISIONS = ("fp32", "fp16", *INTEGER)
 
 
 def load(path: PathLike, shapes: Shapes | None = None) -> Module:
@@ -116,6 +117,7 @@ def compile(
     npu: Sequence[str | BackEnd] = (),
     require_npu: bool = False,
     name: str = "",
+    quantization: Options | None = None,
 ) -> Model:
     """Compiles a model and runs it against its source before returning it.
 
@@ -128,13 +130,15 @@ def compile(
     stored in float16. With ``multiversion`` the artifact runs on every processor of the
     target's family, with versions of its kernels for better ones; of these what saves least is
     left out for ``max_bytes``, the most that the artifact may take (``SizeError`` if it
-    cannot). ``npu`` names back ends, such as "ethos-u:u55-128", which are asked in this order for
-    the parts of the model that they take; the CPU does the rest, and everything where the device
-    is not there. With ``require_npu`` they must take all (``PartitionError`` with every reason).
-    ``name`` is the file name that the artifact will have, by which Android and
-    macOS look for it: libMODEL.so (or .dylib) unless given. Raises what ``load`` raises,
-    ``InputError``, ``TargetError``, ``ToolchainError``, and ``VerificationError`` naming the
-    culprit when the answers differ.
+    cannot). With "int8" layers are computed in integers where that is faster, and within the
+    limit of ``quantization``; with "int8-only" all that can be. Then ``data`` are samples, as
+    ``quantization.samples_of`` takes them. ``npu`` names back ends, such as
+    "ethos-u:u55-128", which are asked in this order for the parts of the model that they take;
+    the CPU does the rest, and everything where the device is not there. With ``require_npu``
+    they must take all (``PartitionError`` with every reason). ``name`` is the file name that
+    the artifact will have, by which Android and macOS look for it: libMODEL.so (or .dylib)
+    unless given. Raises what ``load`` raises, ``InputError``, ``TargetError``,
+    ``ToolchainError``, and ``VerificationError`` naming the culprit when the answers differ.
     What is compiled for another kind of machine is run by an emulator; ``not_run`` of the
     result says why, where there is none.
     """
@@ -142,9 +146,14 @@ def compile(
     chosen = target if isinstance(target, Target) else target_of(target)
     module = model if isinstance(model, Module) else load(model, shapes)
     require_static(module)
+    better = versions_of(chosen) if multiversion else []
+    report = None
+    if precision in INTEGER:
+        best = (better or [chosen])[-1]
+        made_of = quantized_for(module, precision, data, quantization, best, records, progress)
+        module, data, report = made_of.module, made_of.first, made_of.report
     _check_data(module, data or {})
     half = _half(module, precision, check_range, data or {})
-    better = versions_of(chosen) if multiversion else []
     if half and not (better or [chosen])[-1].half_storage:
         raise TargetError(
             f"{chosen} neither calculates in float16 nor converts it", way_out="use precision fp32"
@@ -153,6 +162,8 @@ def compile(
         module, chosen, progress, Dump(Path(dump)) if dump else None, records, half, better,
         back_ends_of(npu), require_npu,
     )  # fmt: skip
+    if report:
+        made = dataclasses.replace(made, precision=precision, quantization=report)
     if tolerance is None:
         tolerance = HALF_TOLERANCE if half else TOLERANCE
     return finish(made, data, tolerance, progress, name, max_bytes)

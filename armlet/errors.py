@@ -189,6 +189,12 @@ class RangeError(ArmletError):
     id = "AL602"
 
 
+class QuantizationError(ArmletError):
+    """The model cannot be quantised, or not written where it was to be."""
+
+    id = "AL603"
+
+
 class ToolchainError(ArmletError):
     """The C compiler or linker failed."""
 

@@ -26,6 +26,7 @@ def manifest(made: Build, verified_by: str) -> dict[str, Any]:
         "features": list(made.target.features),
         "precision": made.precision,
         "float32_layers": made.single,
+        "quantization": made.quantization.as_dict() if made.quantization else None,
         "source": _source(made),
         "macs": sum(g.macs for g in made.groups),
         "parameters": sum(c.data.size for c in made.module.main.constants),
@@ -87,7 +88,8 @@ def _weight_bytes(group: Group) -> int:
 
 def _source(made: Build) -> dict[str, Any]:
     metadata = made.module.metadata
-    path = Path(metadata["path"]) if "path" in metadata else None
+    found = metadata.get("path") or metadata.get("source")
+    path = Path(found) if found else None
     return {
         "file": path.name if path else "",
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest() if path else "",

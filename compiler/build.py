@@ -26,6 +26,7 @@ from armlet.compiler.passes.narrow_to_half import can_narrow
 from armlet.compiler.plan.plan import Plan, RegionTasks
 from armlet.compiler.plan.planner import plan
 from armlet.compiler.plan.verifier import verify_plan
+from armlet.compiler.quantize.report import Report as QuantizationReport
 from armlet.compiler.ranges import Half
 from armlet.compiler.records import Records
 from armlet.compiler.versions import with_versions
@@ -59,6 +60,8 @@ class Build:
     #: the accelerators that were asked, and what became of every call
     back_ends: tuple[BackEnd, ...] = ()
     report: Report | None = None
+    #: of a module that was quantised here: which layers are integers, and why
+    quantization: QuantizationReport | None = field(default=None, repr=False)
 
     @property
     def function(self) -> Function:

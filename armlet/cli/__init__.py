@@ -27,12 +27,13 @@ from .diff import diff
 from .doctor import doctor
 from .inspect import inspect
 from .profile import profile
+from .quantize import quantize
 from .run import run
 from .selftest import selftest
 from .targets import targets
 from .tune import app as tune_app
 
-VERBS = (check, compile, run, bench, profile, diff, inspect, selftest, targets, doctor)
+VERBS = (check, compile, quantize, run, bench, profile, diff, inspect, selftest, targets, doctor)
 
 INTERRUPTED = 130
 TERMINATED = 143

@@ -13,20 +13,28 @@ from armlet.errors import SettingError
 
 from . import show
 from .options import (
+    BYTE,
+    Bgr,
     CheckRange,
     Data,
     DumpPasses,
+    Equalize,
     HalfTolerance,
     Json,
+    MaxDrop,
+    Mean,
+    Method,
+    Metric,
     Npu,
     Precision,
+    Scale,
     Shapes,
+    Std,
     bytes_of,
     check_tolerance,
-    named,
-    read_arrays,
     shapes_of,
 )
+from .quantize import facts, layers
 
 if TYPE_CHECKING:
     from armlet.targets import Target
@@ -60,6 +68,14 @@ def compile(
     data: Data = None,
     precision: Precision = "fp32",
     check_range: CheckRange = False,
+    method: Method = "mse",
+    max_drop: MaxDrop = None,
+    metric: Metric = "error",
+    equalize: Equalize = False,
+    scale: Scale = BYTE,
+    mean: Mean = "0",
+    std: Std = "1",
+    bgr: Bgr = False,
     multiversion: Annotated[
         bool,
         typer.Option(
@@ -91,16 +107,19 @@ def compile(
     shapes = shapes_of(shape)
     tolerance = None if tolerance is None else check_tolerance(tolerance)
     limit = bytes_of("--max-so", max_so) if max_so else None
-    arrays = read_arrays(data) if data else None
     places = _places(_names(target, device), output, package)
 
     from armlet import aar, api
+    from armlet.quantization import Options
 
+    from .image import Pixels
+    from .samples import read_data
+
+    options = Options(method, metric, max_drop, equalize)
     models, found = {}, []
     with show.working(f"compiling {model.name}") as progress:
         module = api.load(model, shapes)
-        inputs = [p.name for p in module.main.params]
-        samples = named(arrays, inputs, data) if data and arrays is not None else None
+        samples = read_data(data, module, Pixels(scale, mean, std, bgr)) if data else None
         for chosen, place in places.items():
             begun = time.perf_counter()
             dump = dump_passes / chosen.name if dump_passes and len(places) > 1 else dump_passes
@@ -108,6 +127,7 @@ def compile(
                 module, chosen, data=samples, tolerance=tolerance, progress=progress, dump=dump,
                 precision=precision, check_range=check_range, multiversion=multiversion,
                 max_bytes=limit, npu=npu or (), require_npu=require_npu, name=place.name,
+                quantization=options,
             )  # fmt: skip
             found.append(summary(made, place, time.perf_counter() - begun))
         if package:
@@ -164,6 +184,7 @@ def summary(model: Model, output: Path, seconds: float) -> dict[str, Any]:
         "target": manifest["target"],
         "precision": manifest["precision"],
         "float32_layers": manifest["float32_layers"],
+        "quantization": manifest["quantization"],
         "seconds": round(seconds, 3),
         "bytes": total,
         "weight_bytes": manifest["constant_bytes"],
@@ -221,10 +242,13 @@ def _print(found: dict[str, Any]) -> None:
             ("MACs", show.number(found["macs"])),
             *_versions(found["versions"]),
             *_regions(found["regions"]),
+            *(facts(found["quantization"]) if found["quantization"] else []),
         ]
     )
     for layer in found["float32_layers"]:
         print(f"note: layer {layer!r} is in float32, as it leaves the range of float16")
+    if found["quantization"]:
+        layers(found["quantization"])
     if found["not_run"]:
         print(f"note: not run here, and so not compared with its source: {found['not_run']}")
     for output in found["outputs"]:

@@ -58,18 +58,20 @@ def picture(text: str, inputs: Sequence[TensorInfo], pixels: Pixels) -> tuple[st
     if info is None:
         known = ", ".join(i.name for i in inputs)
         raise InputError(f"the model has no input {name!r}", way_out=f"inputs: {known}")
+    return name, read_picture(file, info, pixels, "give an array: --input NAME=FILE.npy")
+
+
+def read_picture(file: str, info: TensorInfo, pixels: Pixels, way_out: str) -> np.ndarray:
+    """A file as the input that ``info`` tells of; ``way_out`` is for one that is no picture."""
     axis = _channel_axis(info.shape)
     if axis is None:
-        raise InputError(
-            f"input {info} does not look like one picture",
-            way_out="give an array: --input NAME=FILE.npy",
-        )
+        raise InputError(f"input {info} does not look like one picture", way_out=way_out)
     height, width = (size for at, size in enumerate(info.shape) if at not in (0, axis))
     data = _read(file, _MODES[info.shape[axis]], (width, height))
     if info.dtype != "uint8":
         data = pixels.apply(data)
     data = data.transpose(2, 0, 1) if axis == 1 else data
-    return name, np.ascontiguousarray(data[None], dtype=info.dtype)
+    return np.ascontiguousarray(data[None], dtype=info.dtype)
 
 
 def _channel_axis(shape: Sequence[int]) -> int | None:

@@ -40,8 +40,46 @@ Target = Annotated[
 Data = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE",
-        help="Sample inputs for comparing: .npz by name, or .npy for a model of one input.",
+        metavar="FILE|DIR",
+        help="Sample inputs: .npz by name, .npy for a model of one input; of a model to be "
+        "quantised many samples, one after the other, or a folder of pictures.",
+    ),
+]
+Scale = Annotated[float, typer.Option(metavar="X", help="Pixels are multiplied by it.")]
+Mean = Annotated[
+    str, typer.Option(metavar="X,…", help="Then this is subtracted: one or one a channel.")
+]
+Std = Annotated[str, typer.Option(metavar="X,…", help="Then they are divided by this.")]
+Bgr = Annotated[bool, typer.Option("--bgr", help="Channels are blue, green, red.")]
+#: of ``Scale``: bytes become numbers from 0 to 1
+BYTE = 1 / 255
+Method = Annotated[
+    str,
+    typer.Option(
+        metavar="mse|minmax|percentile|entropy",
+        help="How ranges of tensors are chosen from what the data hold.",
+    ),
+]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option(
+        metavar="X",
+        help="The most that the answers may change by on the data; the worst layers stay in "
+        "float32 for it.",
+    ),
+]
+Metric = Annotated[
+    str,
+    typer.Option(
+        metavar="error|top1",
+        help="What --max-drop is of: the root mean square error relative to the answers', or the "
+        "share of rows whose largest element is another one.",
+    ),
+]
+Equalize = Annotated[
+    bool,
+    typer.Option(
+        "--equalize", help="First give the channels between two convolutions like weights."
     ),
 ]
 Tolerance = Annotated[
@@ -61,8 +99,9 @@ HalfTolerance = Annotated[
 Precision = Annotated[
     str,
     typer.Option(
-        metavar="fp32|fp16",
-        help="What to calculate in; on CPUs that cannot calculate in fp16, what to store in.",
+        metavar="fp32|fp16|int8|int8-only",
+        help="What to calculate in. On CPUs that cannot calculate in fp16, what to store in. int8: "
+        "layers that are faster so; int8-only: every layer that can be; with --data.",
     ),
 ]
 CheckRange = Annotated[

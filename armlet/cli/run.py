@@ -10,7 +10,20 @@ import typer
 from armlet.errors import SettingError
 
 from . import show
-from .options import InputFile, Inputs, Json, OnDevice, Threads, feeds_of, opened_at
+from .options import (
+    BYTE,
+    Bgr,
+    InputFile,
+    Inputs,
+    Json,
+    Mean,
+    OnDevice,
+    Scale,
+    Std,
+    Threads,
+    feeds_of,
+    opened_at,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,13 +40,10 @@ def run(
         list[str] | None,
         typer.Option(metavar="NAME=FILE", help="A picture as input, resized to the input's shape."),
     ] = None,
-    scale: Annotated[float, typer.Option(metavar="X", help="Pixels are multiplied by it.")] = 1
-    / 255,
-    mean: Annotated[
-        str, typer.Option(metavar="X,…", help="Then this is subtracted: one or one a channel.")
-    ] = "0",
-    std: Annotated[str, typer.Option(metavar="X,…", help="Then they are divided by this.")] = "1",
-    bgr: Annotated[bool, typer.Option("--bgr", help="Channels are blue, green, red.")] = False,
+    scale: Scale = BYTE,
+    mean: Mean = "0",
+    std: Std = "1",
+    bgr: Bgr = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE.npz|.npy", help="Where to write the outputs."),
