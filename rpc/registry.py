@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import fcntl
 import json
+import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,13 +125,32 @@ def entry(name: str) -> Entry:
 
 def add(new: Entry) -> None:
     """Adds a device, or changes it."""
-    _write({**entries(), new.name: new})
+    with _alone():
+        _write({**entries(), new.name: new})
 
 
 def remove(name: str) -> None:
-    known = entries()
-    del known[entry(name).name]
-    _write(known)
+    with _alone():
+        known = entries()
+        del known[entry(name).name]
+        _write(known)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """No other process changes the file in this block."""
+    path = DEVICES.value
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)
+    except OSError as error:
+        what = f"the devices cannot be written: {error.strerror}"
+        raise SettingError(what, where=str(path)) from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _write(known: Mapping[str, Entry]) -> None:
@@ -139,6 +161,5 @@ def _write(known: Mapping[str, Entry]) -> None:
         text += f"\n[{json.dumps(name)}]\n{e.kind} = {json.dumps(e.place)}\n"
         text += f"port = {e.port}\n" if e.port != PORT else ""
         text += f"key = {json.dumps(e.key)}\n" if e.key else ""
-    DEVICES.value.parent.mkdir(parents=True, exist_ok=True)
     with writing(DEVICES.value) as file:
         file.write(text.encode())

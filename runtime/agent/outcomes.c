@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -24,11 +25,13 @@ static bool path_of(const session *s, const uint8_t id[HASH_BYTES], char path[FO
     return true;
 }
 
-static void sweep(const char *folder) {
+/* Removes the oldest but `spared`: the wall clock may have jumped since that was written. */
+static void sweep(const char *folder, const char *spared) {
     DIR *entries = opendir(folder);
     if (!entries) return;
     for (struct dirent *e; (e = readdir(entries));) {
         struct stat found;
+        if (strcmp(e->d_name, spared) == 0) continue;
         if (fstatat(dirfd(entries), e->d_name, &found, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(found.st_mode) &&
             time(NULL) - found.st_mtime > A_DAY)
             unlinkat(dirfd(entries), e->d_name, 0);
@@ -37,11 +40,10 @@ static void sweep(const char *folder) {
 }
 
 int outcomes_open(const session *s, const uint8_t id[HASH_BYTES]) {
-    char path[FOLDER_BYTES];
-    if (!folder_of(s, path)) return -1;
-    mkdir(path, 0700);
-    sweep(path);
-    if (!path_of(s, id, path)) return -1;
+    char folder[FOLDER_BYTES], path[FOLDER_BYTES];
+    if (!folder_of(s, folder) || !path_of(s, id, path)) return -1;
+    mkdir(folder, 0700);
+    sweep(folder, path + strlen(folder) + 1);
     return open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shutil
+import subprocess
 import threading
 import time
 
@@ -24,6 +26,7 @@ from tests.compiler.tune.test_measure import BODIES, HOST, RIGHT, ByHand, point,
 from .local import Agent, Network, entry
 from .test_tvm_tracker import Tracker
 
+CC = shutil.which("gcc")
 ARM = emulator.find(target("linux-arm64"))
 #: seconds of a call of the simulated kernel, and its turns, which a check and a warm-up precede
 CALL, TURNS = 4e-3, 5
@@ -205,6 +208,47 @@ def test_a_batch_goes_on_when_the_agent_is_killed_and_started_again(agent, stead
 
     measured_in_spite_of(meter_of([agent.entry], Simulated()), break_it)
     assert not left_behind(agent)
+
+
+#: stands in for the C library's wall clock; steady clocks are left alone
+CLOCK = r"""
+#include <stdio.h>
+#include <time.h>
+int clock_gettime(clockid_t, struct timespec *);
+static time_t now(void) {
+    long years = 0;
+    FILE *file = fopen(YEARS, "r");
+    if (file && fscanf(file, "%ld", &years) != 1) years = 0;
+    if (file) fclose(file);
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec + (time_t)years * 365 * 24 * 60 * 60;
+}
+time_t time(time_t *to) {
+    if (to) *to = now();
+    return now();
+}"""
+
+
+@pytest.mark.skipif(CC is None, reason="no C compiler on this machine")
+@pytest.mark.parametrize("jump", [(0, 60), (60, 0)], ids=["forward", "back"])
+def test_a_batch_goes_on_when_the_clock_jumps(tmp_path, steady, jump):
+    before, after = jump
+    years, shim = tmp_path / "years", tmp_path / "clock.so"
+    (tmp_path / "clock.c").write_text(CLOCK)
+    command = [CC, "-shared", "-fPIC", f'-DYEARS="{years}"', tmp_path / "clock.c", "-o", shim]
+    subprocess.run(command, check=True)
+    years.write_text(f"{before}\n")
+    with Agent(tmp_path / "agent", command=["env", f"LD_PRELOAD={shim}"]) as agent:
+        network = Network(agent.port)
+
+        def break_it():
+            years.write_text(f"{after}\n")
+            network.cut()
+
+        measured_in_spite_of(meter_of([entry(network.port)], Simulated()), break_it)
+        network.close()
+        assert not left_behind(agent)
 
 
 def test_what_a_device_leaves_undone_another_does(tmp_path, steady, monkeypatch, caplog):

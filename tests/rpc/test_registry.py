@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from armlet.errors import ArmletError, SettingError, UnknownDeviceError
@@ -27,6 +29,13 @@ def test_devices_are_added_changed_and_removed(file):
     remove("pixel")
     assert [*entries()] == ["board.2"]
     assert [p.name for p in file.parent.iterdir()] == ["devices.toml"]
+
+
+def test_devices_that_are_added_at_the_same_time_all_stay():
+    added = [Entry(f"phone{i}", "adb", str(i)) for i in range(24)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(add, added))
+    assert [*entries().values()] == sorted(added, key=lambda e: e.name)
 
 
 def test_an_unknown_name_is_told_with_its_neighbour():
