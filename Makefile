@@ -48,6 +48,7 @@ test: lint $(VENV)/system.stamp
 
 slow: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -n auto -m slow
+	ARMLET_THOROUGH=1 $(BIN)/python -m pytest -n auto tests/schedules
 
 clean:
 	rm -rf $(VENV) build dist

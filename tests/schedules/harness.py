@@ -23,6 +23,7 @@ from armlet.compiler.ops.registry import OPERATORS, Fusion, Op
 from armlet.schedules.cpu import template_for
 from armlet.schedules.template import Config
 from armlet.targets import target
+from tests.thorough import thinned
 
 
 class Net:
@@ -150,7 +151,8 @@ class Case:
 
 
 def check(cases: Sequence[Case], template: str, name: str = "host") -> None:
-    """Every case, whole and cut into uneven parts, against NumPy; and by ``template``."""
+    """The cases, whole and cut into uneven parts, against NumPy; and by ``template``."""
+    cases = thinned(cases)
     groups = [c.net.group() for c in cases]
     kernels, library = compiled(groups, name)
     wrong = []
@@ -165,7 +167,8 @@ def check(cases: Sequence[Case], template: str, name: str = "host") -> None:
 
 
 def check_configs(case: Case, configs: Sequence[Config], name: str = "host") -> None:
-    """One case by its default template under each config, against NumPy."""
+    """One case by its default template under the configs, against NumPy."""
+    configs = thinned(configs)
     group, machine, want = case.net.group(), target(name), case.net.expected()
     template = template_for(group, machine)
     kernels = []
