@@ -4,7 +4,8 @@ Rounding is not continuous: a number that lies between two integers goes up in o
 additions and down in another, and the layers behind amplify that. So no implementation of a
 quantised model is within one step of another at its end (ONNX Runtime is not of itself, with and
 without its optimiser). But each layer is: computed from what the reference's own layer reads, an
-integer may be off by one, and a float by the usual tolerance. Then each kernel is compared so
+integer may be off by one, and a float by the usual tolerance, which holds where layers quantise
+what they read by its range, too. Then each kernel is compared so
 with its group, on what it read. What the exact evaluation of all layers differs by at the end is
 the model's own sensitivity to rounding.
 """
@@ -49,8 +50,8 @@ def check_layers(
 ) -> Arrays:
     """The exact results by name; ``VerificationError`` for a layer that differs from its source."""
     function = dict(made.stages)[CANONICAL]
-    stepped = [v for c in function for v in c.outputs if v.type.dtype in STEPPED]
-    right = reference.values(feeds, [split_transposed(v.name)[0] for v in stepped])
+    compared = [v for c in function for v in c.outputs if v.type.dtype in (*STEPPED, "float32")]
+    right = reference.values(feeds, [split_transposed(v.name)[0] for v in compared])
     source = {v: c.source for c in function for v in c.outputs}
 
     def observe(var: Var, data: np.ndarray) -> np.ndarray | None:

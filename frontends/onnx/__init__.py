@@ -24,6 +24,7 @@ from . import (
     elementwise,
     linear,
     microsoft,
+    microsoft_nn,
     nn,
     pool,
     quantize,
@@ -36,9 +37,8 @@ from . import (
 from .importer import Importer
 
 __all__ = [
-    "binary", "check", "constants", "elementwise", "linear", "load", "microsoft", "nn", "pool",
-    "quantize", "reduce",
-    "resize", "rnn", "shape",
+    "binary", "check", "constants", "elementwise", "linear", "load", "microsoft", "microsoft_nn",
+    "nn", "pool", "quantize", "reduce", "resize", "rnn", "shape",
 ]  # fmt: skip
 
 

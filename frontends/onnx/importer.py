@@ -10,7 +10,7 @@ from typing import Any, Union
 
 import onnx
 
-from armlet.compiler.ir import Const, Var
+from armlet.compiler.ir import Const, Value, Var
 from armlet.errors import ModelFileError
 from armlet.frontends.operands import FreeDimension, Operand, Symbolic, Unsupported
 from armlet.frontends.report import Status
@@ -25,7 +25,7 @@ from .normalize import RENAMED, STEPS, normalize
 from .refused import reason_for
 from .registry import HANDLERS, Handler
 from .symbolic import EVALUATORS, is_arithmetic
-from .tensors import Tensors
+from .tensors import NARROW, Tensors
 
 #: subgraphs and functions inside one another
 MAX_DEPTH = 64
@@ -62,6 +62,8 @@ class Importer(Walk):
         self.tensors = Tensors(path)
         self.functions = {(reader.domain(f.domain), f.name): f for f in model.functions}
         self._read_names = set(_names_read(model))
+        #: values of less than a byte each -> their data type
+        self.narrow: dict[Value, int] = {}
 
     def run(self) -> None:
         graph = self.model.graph
@@ -108,7 +110,12 @@ class Importer(Walk):
         except Unsupported as error:
             self.problem("input", info.name, "", error)
             return Poison(info.name)
-        return self.parameter(info.name, dtype)
+        return self._noted(self.parameter(info.name, dtype), info.type.tensor_type.elem_type)
+
+    def _noted(self, value: Entry, data_type: int) -> Entry:
+        if data_type in NARROW and isinstance(value, (Var, Const)):
+            self.narrow[value] = data_type
+        return value
 
     # -- graphs -----------------------------------------------------------------------------------
 
@@ -172,6 +179,7 @@ class Importer(Walk):
         try:
             resolved = Const(name, self.tensors.array(entry))
             self.emitter.claim(resolved, frame.prefix + name, frame.depth)
+            self._noted(resolved, entry.data_type)
         except Unsupported as error:
             self.problem("initialiser", name, "", error)
             resolved = Poison(name)
@@ -190,6 +198,8 @@ class Importer(Walk):
         try:
             outputs, reason = self._outputs(proto, frame, source)
             status, reason = self.fate(start, outputs, reason)
+            if proto.op_type == "Constant" and proto.attribute[0].HasField("t"):
+                self._noted(outputs[0], proto.attribute[0].t.data_type)
         except NotReached as error:
             outputs, status = [Poison(error.culprit)] * len(proto.output), Status.NOT_REACHED
             reason = f"reads a result of {error.culprit!r}"
@@ -228,6 +238,9 @@ class Importer(Walk):
         version = frame.opsets.get(domain, 1)
         operands = [v for v in resolved if not isinstance(v, Poison)]
         outputs = list(proto.output)
+        if key == ("", "QuantizeLinear") and operands[-1] in self.narrow:
+            # the type of the result is that of the zero point
+            attributes.setdefault("output_dtype", self.narrow[operands[-1]])  # type: ignore[index]
         node = Node(proto.op_type, domain, version, source, operands, outputs, attributes)
         if function is not None:
             return self._function(function, node, frame), f"function {proto.op_type} of the model"

@@ -7,7 +7,7 @@ import onnx
 from armlet.frontends.inputs import Declared
 from armlet.frontends.operands import MAX_RANK, Unsupported
 
-from .tensors import dtype_of
+from .tensors import held_dtype
 
 
 def parameter_dtype(info: onnx.ValueInfoProto) -> str:
@@ -20,7 +20,7 @@ def parameter_dtype(info: onnx.ValueInfoProto) -> str:
     rank = len(info.type.tensor_type.shape.dim)
     if rank > MAX_RANK:
         raise Unsupported(f"it has {rank} axes; at most {MAX_RANK} are possible")
-    return dtype_of(info.type.tensor_type.elem_type)
+    return held_dtype(info.type.tensor_type.elem_type)
 
 
 def declared_shape(info: onnx.ValueInfoProto) -> list[Declared] | None:

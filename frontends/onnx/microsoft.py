@@ -22,14 +22,14 @@ def _binary(operator: str) -> None:
         y_zero: Value | None, z_scale: Value, z_zero: Value | None = None,
     ) -> Value:  # fmt: skip
         left, right = dequantized(b, x, x_scale, x_zero), dequantized(b, y, y_scale, y_zero)
-        return quantize_linear(b, b.call(operator, left, right), z_scale, _like(b, z_zero, x))
+        return quantize_linear(b, b.call(operator, left, right), z_scale, like(b, z_zero, x))
 
 
 for _operator in ("add", "mul"):
     _binary(_operator)
 
 
-def _like(b: Emitter, zero: Value | None, x: Value) -> Value:
+def like(b: Emitter, zero: Value | None, x: Value) -> Value:
     """A zero point, by default 0 of the dtype of ``x``."""
     return b.const(0, x.type.dtype) if zero is None else zero
 
@@ -40,7 +40,7 @@ def qlinear_sigmoid(
     y_zero: Value | None = None,
 ) -> Value:  # fmt: skip
     y = b.call("sigmoid", dequantized(b, x, x_scale, x_zero))
-    return quantize_linear(b, y, y_scale, _like(b, y_zero, x))
+    return quantize_linear(b, y, y_scale, like(b, y_zero, x))
 
 
 @handles("QLinearLeakyRelu", domain=DOMAIN)
@@ -49,7 +49,7 @@ def qlinear_leaky_relu(
     y_zero: Value | None = None, *, alpha: float = 0.01,
 ) -> Value:  # fmt: skip
     y = b.call("leaky_relu", dequantized(b, x, x_scale, x_zero), alpha=alpha)
-    return quantize_linear(b, y, y_scale, _like(b, y_zero, x))
+    return quantize_linear(b, y, y_scale, like(b, y_zero, x))
 
 
 @handles("QLinearGlobalAveragePool", domain=DOMAIN)
@@ -86,7 +86,7 @@ def qlinear_average_pool(
         b, dequantized(b, x, x_scale, x_zero), kernel_shape=kernel_shape, auto_pad=auto_pad,
         ceil_mode=ceil_mode, count_include_pad=count_include_pad, pads=pads, strides=strides,
     )  # fmt: skip
-    return quantize_linear(b, y, y_scale, _like(b, y_zero, x))
+    return quantize_linear(b, y, y_scale, like(b, y_zero, x))
 
 
 @handles("QLinearConcat", domain=DOMAIN)

@@ -18,8 +18,10 @@ from .linear import matmul as float_matmul
 from .nn import conv
 from .registry import handles
 
-#: ONNX's number of a data type -> (dtype, smallest, largest); int4 lies in bytes
-_NARROW = {21: ("uint8", 0, 15), 22: ("int8", -8, 7)}
+#: ONNX's number of a data type -> (dtype, smallest, largest); these lie in bytes
+_NARROW = {
+    21: ("uint8", 0, 15), 22: ("int8", -8, 7), 25: ("uint8", 0, 3), 26: ("int8", -2, 1),
+}  # fmt: skip
 _DTYPES = {2: "uint8", 3: "int8", 4: "uint16", 5: "int16"}
 
 

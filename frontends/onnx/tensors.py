@@ -21,6 +21,11 @@ DTYPES: dict[int, str] = {
     _T.BOOL: "bool",
 }  # fmt: skip
 
+#: integers of less than a byte, of which several lie in one -> (dtype that holds one, bits)
+NARROW: dict[int, tuple[str, int]] = {
+    _T.INT4: ("int8", 4), _T.UINT4: ("uint8", 4), _T.INT2: ("int8", 2), _T.UINT2: ("uint8", 2),
+}  # fmt: skip
+
 #: the field of TensorProto that holds elements of a type when ``raw_data`` does not
 _FIELDS: dict[int, str] = {
     _T.FLOAT: "float_data", _T.DOUBLE: "double_data", _T.INT64: "int64_data",
@@ -48,6 +53,22 @@ def dtype_of(data_type: int) -> str:
     )
 
 
+def held_dtype(data_type: int) -> str:
+    """As ``dtype_of``; integers of less than a byte are held in bytes."""
+    return NARROW[data_type][0] if data_type in NARROW else dtype_of(data_type)
+
+
+def _unpacked(data: np.ndarray, data_type: int) -> np.ndarray:
+    """Integers of less than a byte, the first of each byte in its lowest bits."""
+    dtype, bits = NARROW[data_type]
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    found = (data.astype(np.uint8)[:, None] >> shifts) & ((1 << bits) - 1)
+    if dtype == "uint8":
+        return found.reshape(-1)
+    sign = 1 << (bits - 1)
+    return ((found ^ sign).astype(np.int8) - np.int8(sign)).reshape(-1)
+
+
 class Tensors:
     """Reads the tensors of one model; ``folder`` is where its external data may lie."""
 
@@ -58,13 +79,10 @@ class Tensors:
     def array(self, tensor: onnx.TensorProto, name: str = "") -> np.ndarray:
         """The data of a tensor: a view of the file's bytes where they lie as they should."""
         name = name or tensor.name
+        if tensor.data_type in NARROW:
+            return self._narrow(tensor, name)
         dtype = np.dtype(dtype_of(tensor.data_type))
-        shape = tuple(tensor.dims)
-        if any(d < 0 for d in shape):
-            raise self._error(name, f"has a negative size: {list(shape)}")
-        if len(shape) > MAX_RANK:
-            raise self._error(name, f"has {len(shape)} axes; at most {MAX_RANK} are possible")
-        count = math.prod(shape)
+        shape, count = self._shape(tensor, name)
         if tensor.data_location == _T.EXTERNAL:
             data = self._external(tensor, name, count * dtype.itemsize).view(dtype)
         elif tensor.HasField("raw_data"):
@@ -77,6 +95,30 @@ class Tensors:
             if data.size != count:
                 raise self._size_error(name, shape, dtype, f"{data.size} elements")
         return data.astype(dtype, copy=False).reshape(shape)
+
+    def _shape(self, tensor: onnx.TensorProto, name: str) -> tuple[tuple[int, ...], int]:
+        """A tensor's shape, which must be sound, and its number of elements."""
+        shape = tuple(tensor.dims)
+        if any(d < 0 for d in shape):
+            raise self._error(name, f"has a negative size: {list(shape)}")
+        if len(shape) > MAX_RANK:
+            raise self._error(name, f"has {len(shape)} axes; at most {MAX_RANK} are possible")
+        return shape, math.prod(shape)
+
+    def _narrow(self, tensor: onnx.TensorProto, name: str) -> np.ndarray:
+        """Integers of less than a byte, each in one."""
+        shape, count = self._shape(tensor, name)
+        held, bits = np.dtype(NARROW[tensor.data_type][0]), NARROW[tensor.data_type][1]
+        size = -(-count * bits // 8)
+        if tensor.data_location == _T.EXTERNAL:
+            data = self._external(tensor, name, size)
+        elif tensor.HasField("raw_data"):
+            data = np.frombuffer(tensor.raw_data, np.uint8)
+        else:
+            data = np.array(tensor.int32_data, np.int64)
+        if data.size != size:
+            raise self._size_error(name, shape, held, f"{data.size} bytes of {8 // bits} each")
+        return _unpacked(data, tensor.data_type)[:count].reshape(shape)
 
     def _typed(self, tensor: onnx.TensorProto, dtype: np.dtype) -> np.ndarray:
         """The elements of ``float_data`` and the like; ``int32_data`` has the small types."""

@@ -4,6 +4,6 @@ A handler of ``registry.INTEGERS`` is one for calls that have quantised operands
 ``convert.MOVES`` are those operators whose other handlers do for integers too.
 """
 
-from . import arithmetic, convert, normalize, pools, products, tables
+from . import arithmetic, convert, hybrid, normalize, pools, products, tables
 
-__all__ = ["arithmetic", "convert", "normalize", "pools", "products", "tables"]
+__all__ = ["arithmetic", "convert", "hybrid", "normalize", "pools", "products", "tables"]

@@ -137,9 +137,9 @@ def squared_difference(
 def prelu(b: Emitter, x: Value, alpha: Value, *, inputs: Tensors, outputs: Tensors) -> Value:
     given, slope, out = scale_of(inputs[0]), scale_of(inputs[1]), scale_of(outputs[0])
     wide = centred(b, x, given)
-    above = multiplied(b, wide, np.float64(given.scale) / np.float64(out.scale))
+    above = multiplied(b, wide, given.scale / out.scale)
     product = b.call("mul", wide, centred(b, alpha, slope))
-    factor = np.float64(given.scale * slope.scale) / np.float64(out.scale)
+    factor = given.scale * slope.scale / out.scale
     below = multiplied(b, product, factor)
     positive = b.call("greater_or_equal", wide, b.full(wide, 0))
     # a factor of 1 only clamps and adds the zero point

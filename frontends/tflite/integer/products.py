@@ -11,10 +11,12 @@ from armlet.compiler.ir import Const, Value
 from armlet.frontends.emitter import Emitter
 from armlet.frontends.operands import Unsupported
 
-from ..images import CHANNELS_LAST, depthwise_weights, images, sliding
+from ..elementwise import activated
+from ..images import CHANNELS_LAST, depthwise_weights, from_images, images, sliding
 from ..linear import rows_of, turned
 from ..model import Tensor
 from ..registry import handles_integers
+from .hybrid import quantised, real_sums
 from .scales import (
     Scale,
     Weights,
@@ -93,10 +95,16 @@ def conv_2d(
     dilation_h_factor: int = 1,
     quantized_bias_type: int = 0,
 ) -> Value:
-    given, weights = scale_of(inputs[0]), weights_of(b, w, inputs[1], 0, b.static(w)[0])
+    weights = weights_of(b, w, inputs[1], 0, b.static(w)[0])
     x, kernel = images(b, x), images(b, weights.value)
     strides, dilations = (stride_h, stride_w), (dilation_h_factor, dilation_w_factor)
     slides = sliding(b, x, kernel, padding, strides, dilations)
+    if x.type.dtype[0] == "f":
+        several = weights.scale.size > 1
+        held = quantised(b, x, (1, 2, 3), asymmetric=several)
+        y = real_sums(b, held, Weights(kernel, weights.scale), bias, not several, **slides)
+        return from_images(b, y, fused_activation_function)
+    given = scale_of(inputs[0])
     sums = _sums(b, x, kernel, bias, given, **slides)
     y = _finished(b, sums, given, weights, outputs[0], fused_activation_function)
     return b.transpose(y, CHANNELS_LAST)
@@ -119,10 +127,15 @@ def depthwise_conv_2d(
     dilation_w_factor: int = 1,
     dilation_h_factor: int = 1,
 ) -> Value:
-    given, weights = scale_of(inputs[0]), weights_of(b, w, inputs[1], 3, b.static(w)[-1])
+    weights = weights_of(b, w, inputs[1], 3, b.static(w)[-1])
     x, kernel = images(b, x), depthwise_weights(b, weights.value)
     strides, dilations = (stride_h, stride_w), (dilation_h_factor, dilation_w_factor)
     slides = sliding(b, x, kernel, padding, strides, dilations)
+    if x.type.dtype[0] == "f":
+        held = quantised(b, x, (1, 2, 3), asymmetric=True)
+        y = real_sums(b, held, Weights(kernel, weights.scale), bias, scales_first=True, **slides)
+        return from_images(b, y, fused_activation_function)
+    given = scale_of(inputs[0])
     sums = _sums(b, x, kernel, bias, given, **slides)
     y = _finished(b, sums, given, weights, outputs[0], fused_activation_function)
     return b.transpose(y, CHANNELS_LAST)
@@ -145,9 +158,14 @@ def fully_connected(
 ) -> Value:
     """As a pointwise convolution of images of one pixel."""
     rows, shape = rows_of(b, x, w, weights_format, keep_num_dims)
-    given, out = scale_of(inputs[0]), scale_of(outputs[0])
     weights = weights_of(b, w, inputs[1], 0, b.static(w)[0])
     pixels = b.reshape(rows, (*b.static(rows), 1, 1))
+    if x.type.dtype[0] == "f":
+        kernel = Weights(b.reshape(weights.value, (*b.static(w), 1, 1)), weights.scale)
+        held = quantised(b, pixels, (1, 2, 3), asymmetric_quantize_inputs)
+        y = real_sums(b, held, kernel, bias, scales_first=True)
+        return b.reshape(activated(b, y, fused_activation_function), shape)
+    given, out = scale_of(inputs[0]), scale_of(outputs[0])
     if isinstance(weights.value, Const):
         sums = _sums(b, pixels, b.reshape(weights.value, (*b.static(w), 1, 1)), bias, given)
     else:

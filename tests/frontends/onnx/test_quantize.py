@@ -108,6 +108,10 @@ MICROSOFT = [
     ("QLinearGlobalAveragePool", "x xs xz ys yz", {}, 1),
     ("QLinearAveragePool", "x xs xz ys yz", {"kernel_shape": [2, 2], "pads": [1, 0, 0, 1]}, 1),
     ("QLinearConcat", "ys yz x xs xz x ws wz", {"axis": 1}, 1),
+    ("QLinearSoftmax", "x xs xz ps pz", {"axis": 1, "opset": 12}, 1),
+    ("QLinearSoftmax", "x xs xz ps pz", {"axis": 2, "opset": 13}, 1),
+    ("QLinearWhere", "c x xs xz x ws wz ys yz", {}, 1),
+    ("DequantizeLinear", "x xs xz", {}, 1e-6),
 ]
 
 
@@ -116,6 +120,7 @@ def test_operators_of_onnx_runtime(operator, inputs, attributes, step):
     constants = {
         "xs": np.float32(0.02), "xz": np.uint8(120), "ws": np.float32(0.03), "wz": np.uint8(99),
         "ys": np.float32(0.05), "yz": np.uint8(130), "ps": np.float32(1 / 256), "pz": np.uint8(0),
+        "c": np.array([True, False, True, False]),
     }  # fmt: skip
     used = {k: v for k, v in constants.items() if k in inputs.split()}
     x = np.random.default_rng(0).integers(0, 256, (2, 3, 5, 4)).astype("uint8")
@@ -154,6 +159,40 @@ def test_dynamic_quantisation():
     call = node("DynamicQuantizeMatMul", "x w ws wz b", "y", domain="com.microsoft")
     proto = model([call], [info("x", [3, 8])], constants=constants, domains={"com.microsoft": 1})
     check_within_a_step(proto, {"x": random(3, 8)}, 1e-4)
+
+
+def test_attention():
+    rng = np.random.default_rng(0)
+    constants = {
+        "w": rng.integers(-60, 60, (8, 24)).astype("int8"), "b": random(24), "xs": np.float32(0.02),
+        "ws": np.float32(0.01), "xz": np.uint8(120), "wz": np.int8(0),
+    }  # fmt: skip
+    x = rng.integers(0, 256, (2, 5, 8)).astype("uint8")
+    call = node("QAttention", "x w b xs ws  xz wz", "y", domain="com.microsoft", num_heads=2)
+    del call.input[:]
+    call.input.extend(["x", "w", "b", "xs", "ws", "", "xz", "wz"])
+    infos = [info("x", x.shape, U8)]
+    proto = model([call], infos, constants=constants, domains={"com.microsoft": 1})
+    check_within_a_step(proto, {"x": x}, 1e-4)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("zeros", [False, True])
+def test_a_product_by_packed_weights(bits, zeros):
+    rng = np.random.default_rng(0)
+    depth, units, block = 48, 6, 32
+    blocks = -(-depth // block)
+    constants = {
+        "w": rng.integers(0, 256, (units, blocks, block * bits // 8)).astype("uint8"),
+        "s": (0.01 * (1 + rng.random(units * blocks))).astype("f"),
+    }  # fmt: skip
+    if zeros:
+        constants["z"] = rng.integers(0, 256, units * -(-blocks * bits // 8)).astype("uint8")
+    call = node("MatMulNBits", " ".join(["x", *constants]), "y", domain="com.microsoft",
+                K=depth, N=units, bits=bits, block_size=block)  # fmt: skip
+    proto = model([call], [info("x", [3, depth])], constants=constants,
+                  domains={"com.microsoft": 1})  # fmt: skip
+    check_within_a_step(proto, {"x": random(3, depth)}, 1e-4)
 
 
 # -- what is wrong --------------------------------------------------------------------------------

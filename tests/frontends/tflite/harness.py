@@ -11,6 +11,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from armlet.compiler.ir import Module, verify
 from armlet.compiler.ops.interpreter import evaluate
+from armlet.compiler.passes import pipeline
 from armlet.frontends import Report
 from armlet.frontends.tflite import reader
 from armlet.frontends.tflite.importer import Importer
@@ -114,6 +115,18 @@ def check_like_litert(
         scale = max(1e-6, float(finite.max(initial=0)))
         np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * scale)
     return module
+
+
+def check_same_integers(data: bytes, feeds: Sequence[np.ndarray]) -> None:
+    """The imported model and what the passes make of it give LiteRT's integers."""
+    module = load(data)
+    named = {p.name: feed for p, feed in zip(module.main.params, feeds, strict=True)}
+    want = by_litert(data, feeds, "reference")
+    for function in (module.main, pipeline.run(module.main)):
+        verify(function)
+        for got, right in zip(evaluate(function, named), want, strict=True):
+            assert (got.shape, got.dtype) == (right.shape, right.dtype)
+            np.testing.assert_array_equal(got, right)
 
 
 def operators(module: Module) -> list[str]:

@@ -18,7 +18,8 @@ from armlet.compiler.ops.interpreter import evaluate
 from armlet.compiler.passes import pipeline
 from armlet.reference import Arrays
 
-from .harness import by_litert, load
+from . import random_integers
+from .harness import by_litert, check_same_integers, load
 from .random_graphs import random_model
 
 
@@ -64,6 +65,15 @@ def check_compiled(seed: int, size: int, path: Path) -> None:
     Answer(data, outputs, kernels="delegate").agrees(feeds, model.run(feeds), seed)
 
 
+def check_compiled_integers(seed: int, size: int, path: Path) -> None:
+    data, x = random_integers.random_model(seed, size)
+    path.write_bytes(data)
+    model = armlet.compile(path)
+    found = model.run({model.inputs[0].name: x})
+    for output, right in zip(model.outputs, by_litert(data, [x], "reference"), strict=True):
+        np.testing.assert_array_equal(found[output.name], right)
+
+
 @pytest.mark.parametrize("seed", range(25))
 def test_a_random_graph_means_what_litert_says(seed: int) -> None:
     check_import(seed, 12)
@@ -72,6 +82,29 @@ def test_a_random_graph_means_what_litert_says(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(2))
 def test_a_random_graph_computes_what_litert_does(seed: int, tmp_path: Path) -> None:
     check_compiled(seed, 8, tmp_path / "random.tflite")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_random_quantised_graph_gives_the_integers_of_litert(seed: int) -> None:
+    data, x = random_integers.random_model(seed, 12)
+    check_same_integers(data, [x])
+
+
+def test_a_random_quantised_graph_computes_these_integers(tmp_path: Path) -> None:
+    check_compiled_integers(3, 6, tmp_path / "random.tflite")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 500))
+def test_many_random_quantised_graphs_give_the_integers_of_litert(seed: int) -> None:
+    data, x = random_integers.random_model(seed, 25)
+    check_same_integers(data, [x])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(500, 540))
+def test_many_random_quantised_graphs_compute_these_integers(seed: int, tmp_path: Path) -> None:
+    check_compiled_integers(seed, 15, tmp_path / "random.tflite")
 
 
 @pytest.mark.slow
