@@ -78,25 +78,15 @@ def lower(
     if not missing:
         pass
     elif len(missing) < FEW or jobs < 2:
+        from .build import build
+
         for key, (group, record) in missing.items():
-            done(_built(group, target, key, record), group.source)
+            done(build(without_data(group), target, key, record), group.source)
     else:
         # the longest first, so that none is left over at the end
         order = sorted(missing, key=lambda k: -missing[k][0].macs)
         _in_processes([(k, *missing[k]) for k in order], target, jobs, done)
     return [made[k] for k in keys]  # type: ignore[misc]
-
-
-def _built(group: Group, target: Target, key: str, record: Record | None) -> Kernel:
-    from .build import build
-
-    try:
-        return build(without_data(group), target, key, record)
-    except ArmletError:
-        raise
-    except Exception as error:
-        what = f"a kernel cannot be built: {error}\n{group.text}"
-        raise InternalError(what, where=group.source) from error
 
 
 def _in_processes(
