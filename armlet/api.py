@@ -135,9 +135,9 @@ def compile(
     ``quantization.samples_of`` takes them. ``npu`` names back ends, such as
     "ethos-u:u55-128", which are asked in this order for the parts of the model that they take;
     the CPU does the rest, and everything where the device is not there. With ``require_npu``
-    they must take all (``PartitionError`` with every reason). ``name`` is the file name that
-    the artifact will have, by which Android and macOS look for it: libMODEL.so (or .dylib)
-    unless given. Raises what ``load`` raises, ``InputError``, ``TargetError``,
+    they must take all, however slow (``PartitionError`` with every reason). ``name`` is the
+    file name that the artifact will have, by which Android and macOS look for it: libMODEL.so
+    (or .dylib) unless given. Raises what ``load`` raises, ``InputError``, ``TargetError``,
     ``ToolchainError``, and ``VerificationError`` naming the culprit when the answers differ.
     What is compiled for another kind of machine is run by an emulator; ``not_run`` of the
     result says why, where there is none.

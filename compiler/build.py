@@ -125,6 +125,7 @@ def _prepare(
     records: Records,
     half: Half | None,
     back_ends: Sequence[BackEnd] = (),
+    priced: bool = True,
 ) -> _Prepared:
     require_static(module)
     stages: list[tuple[str, Function]] = []
@@ -144,7 +145,7 @@ def _prepare(
     todo += [PARTITION] * bool(back_ends) + [name for name, _ in passes]
     made = Partition(cut(canonical, [(canonical.bindings, None)]))
     if back_ends:
-        made = partition(canonical, back_ends, target, records)
+        made = partition(canonical, back_ends, target, records, priced)
         observe(PARTITION, made.parts.function)
     parts = made.parts
     for name, change in passes:
@@ -178,12 +179,13 @@ def build(
     """``records`` are those of the target unless they are given.
 
     Kernels get versions for ``better`` targets, the last of which decides on layouts. Of what
-    ``back_ends`` take there are programs besides; with ``require_devices`` they must take all, or
-    it is a ``PartitionError``.
+    ``back_ends`` take there are programs besides; with ``require_devices`` they must take all, at
+    any price, or it is a ``PartitionError``.
     """
     records = Records.of(target) if records is None else records
     best = better[-1] if better else target
-    prepared = _prepare(module, best, progress, dump, records, half, back_ends)
+    priced = not require_devices
+    prepared = _prepare(module, best, progress, dump, records, half, back_ends, priced)
     if require_devices and prepared.report:
         require_all(prepared.report)
     function = prepared.stages[-1][1]

@@ -93,7 +93,10 @@ def compile(
     npu: Npu = None,
     require_npu: Annotated[
         bool,
-        typer.Option("--require-npu", help="Fail, with all reasons, unless it does everything."),
+        typer.Option(
+            "--require-npu",
+            help="Have it do all, however slow; fail, with all reasons, if it cannot.",
+        ),
     ] = False,
     tolerance: HalfTolerance = None,
     dump_passes: DumpPasses = None,

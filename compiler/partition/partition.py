@@ -24,6 +24,10 @@ from .parts import Part, Parts, cut
 from .prices import cpu_seconds
 from .regions import Quotient, Unit, grow
 from .report import CPU, Placed, Report, Step
+from .unshare import unshare
+
+#: what the CPU may do though accelerators must do everything
+CONVERSIONS = ("quantize", "dequantize")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,15 +48,22 @@ class Partition:
 
 
 def partition(
-    function: Function, back_ends: Sequence[BackEnd], target: Target, records: Records
+    function: Function,
+    back_ends: Sequence[BackEnd],
+    target: Target,
+    records: Records,
+    priced: bool = True,
 ) -> Partition:
-    """The canonical function in parts, those of back ends marked with their regions."""
-    return _Partitioner(function, target, records).run(back_ends)
+    """The canonical function in parts, those of back ends marked with their regions.
+
+    Unless ``priced``, they take what they can, however long that lasts.
+    """
+    return _Partitioner(unshare(function), target, records, priced).run(back_ends)
 
 
 def require_all(report: Report) -> None:
-    """``PartitionError`` with every reason, if a call that computes is left to the CPU."""
-    problems = list(report.problems())
+    """``PartitionError`` with every reason, if the CPU is left more than conversions to bytes."""
+    problems = [str(p) for p in report.left if p.call.op.name not in CONVERSIONS]
     if problems:
         raise PartitionError(
             "\n  ".join(
@@ -63,8 +74,9 @@ def require_all(report: Report) -> None:
 
 
 class _Partitioner:
-    def __init__(self, function: Function, target: Target, records: Records) -> None:
+    def __init__(self, function: Function, target: Target, records: Records, priced: bool) -> None:
         self.function, self.target, self.records = function, target, records
+        self.priced = priced
         self.quotient = Quotient(function)
         self.place = dict.fromkeys(function, CPU)
         self.reasons: dict[Call, list[str]] = {call: [] for call in function}
@@ -127,6 +139,8 @@ class _Partitioner:
         device, cpu = back_end.estimate(alone), 0.0
         if not any(c.op.fusion is not Fusion.VIEW for c in calls if isinstance(c.op, Op)):
             reason = "nothing is computed"
+        elif not self.priced:
+            reason = ""
         elif macs < back_end.least_macs:
             reason = f"{macs} multiply-adds, and {back_end.least_macs} are the least for a step"
         else:

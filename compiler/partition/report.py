@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +43,9 @@ class Placed:
     reasons: tuple[str, ...]
     macs: int
 
+    def __str__(self) -> str:
+        return f"{self.call.source!r} ({self.call.op.name}): {'; '.join(self.reasons)}"
+
 
 @dataclass(frozen=True)
 class Report:
@@ -65,12 +67,6 @@ class Report:
         """Of the multiply-adds, the part that accelerators do."""
         total = sum(p.macs for p in self.calls)
         return 1 - sum(p.macs for p in self.left) / total if total else 0.0
-
-    def problems(self) -> Iterator[str]:
-        """A line for each call that the CPU does, with all reasons."""
-        for placed in self.left:
-            reasons = "; ".join(placed.reasons)
-            yield f"{placed.call.source!r} ({placed.call.op.name}): {reasons}"
 
     def as_dict(self) -> dict[str, Any]:
         return {
