@@ -124,7 +124,7 @@ def _between(call: Call, function: Function) -> Layer | str:
     anchor = function.producers.get(call.operands[0])  # type: ignore[arg-type]
     if anchor is None or anchor.op.name not in BETWEEN:
         return "it is in floats before"
-    before = [function.producers.get(v) for v in anchor.operands]  # type: ignore[call-overload]
+    before = [function.producers.get(v) for v in anchor.operands]  # type: ignore[arg-type]
     if any(c is None or c.op.name != "dequantize" for c in before):
         return "it is of floats"
     inner = [c for c in dict.fromkeys((*before, anchor)) if c is not None]

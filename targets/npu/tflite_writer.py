@@ -1,7 +1,7 @@
 """Layers of bytes as an int8 TFLite file: the form that most vendors' compilers read.
 
-Images are [N, H, W, C] there, and all bytes signed; ``BORDER`` says which of a region's tensors
-must be turned for that. Windows are padded as "SAME" and "VALID" where these say it, else by PAD.
+Images are [N, H, W, C] there, and all bytes signed: whoever runs it turns them at its borders.
+Windows are padded as "SAME" and "VALID" where these say it, else by PAD.
 """
 
 from __future__ import annotations
@@ -99,8 +99,7 @@ class _Writer:
             inputs.append(self._constant(np.array([1, 2], np.int32)))
             options["KeepDims"] = bool(op.keepdims)
         if layer.kind == "reshape":
-            shape = np.array(layer.output.type.static_shape, np.int32)
-            inputs.append(self._constant(shape))
+            inputs.append(self._shape(layer.output))
         if layer.kind == "concat":
             options["Axis"] = layer.output.type.rank - 1
         if layer.kind not in ("reduce_mean", "reshape"):
@@ -112,11 +111,13 @@ class _Writer:
         if layer.weights is not None and made.type.shape != layer.output.type.shape:
             image = self._tensor(f"{layer.output.name}/image", shape, self.graph.of[layer.output])
             self._operator(layer.kind, inputs, image, options)
-            new = np.array(layer.output.type.static_shape, np.int32)
-            inputs, options = [image, self._constant(new)], {}
-            self._operator("reshape", inputs, self._value(layer.output), options)
+            flat = [image, self._shape(layer.output)]
+            self._operator("reshape", flat, self._value(layer.output), {})
         else:
             self._operator(layer.kind, inputs, self._value(layer.output), options)
+
+    def _shape(self, value: Value) -> int:
+        return self._constant(np.array(value.type.static_shape, np.int32))
 
     def _window(self, layer: Layer, x: int) -> tuple[int, dict[str, Any]]:
         """The input, padded if need be, and the options of a window."""
