@@ -17,11 +17,13 @@ from armlet.artifact import CompiledModel
 from armlet.compare import HALF_TOLERANCE, TOLERANCE, absolute, allowances
 from armlet.compiler.build import Build, Progress, build, place, require_static
 from armlet.compiler.dump import Dump
+from armlet.compiler.gpu.back_end import OpenCl
 from armlet.compiler.ir import Module
 from armlet.compiler.link import formats, selftest
 from armlet.compiler.link.linker import link
 from armlet.compiler.partition.report import Report as PartitionReport
-from armlet.compiler.ranges import Half
+from armlet.compiler.passes import pipeline
+from armlet.compiler.ranges import Half, findings
 from armlet.compiler.records import Records, user_file
 from armlet.compiler.tune.measure import Meter
 from armlet.compiler.tune.ranker import require_xgboost
@@ -116,6 +118,7 @@ def compile(
     max_bytes: int | None = None,
     npu: Sequence[str | BackEnd] = (),
     require_npu: bool = False,
+    gpu: str = "",
     name: str = "",
     quantization: Options | None = None,
 ) -> Model:
@@ -160,7 +163,7 @@ def compile(
         )
     made = build(
         module, chosen, progress, Dump(Path(dump)) if dump else None, records, half, better,
-        back_ends_of(npu), require_npu,
+        [*back_ends_of(npu), *_gpu(gpu, module, half)], require_npu,
     )  # fmt: skip
     if report:
         made = dataclasses.replace(made, precision=precision, quantization=report)
@@ -174,15 +177,30 @@ def back_ends_of(names: Sequence[str | BackEnd]) -> list[BackEnd]:
     return [b if isinstance(b, BackEnd) else back_end(b) for b in names]
 
 
+def _gpu(name: str, module: Module, half: Half | None) -> list[BackEnd]:
+    """The GPU's back end; in float16 by what the whole model's sample inputs say."""
+    if not name:
+        return []
+    if half is None:
+        return [OpenCl(name)]
+    found = findings(pipeline.run(module.main), half.samples)
+    single, wide = ([v.name for c in calls for v in c.outputs] for calls in (
+        [f.call for f in found.out], found.wide,
+    ))  # fmt: skip
+    return [OpenCl(name, True, single, wide)]
+
+
 def check_npu(
     path: PathLike,
     npu: Sequence[str | BackEnd],
     target: str | Target = "host",
     shapes: Shapes | None = None,
+    gpu: str = "",
 ) -> PartitionReport:
     """Which back end would do each call of a model, and why; nothing is compiled."""
     chosen = target if isinstance(target, Target) else target_of(target)
-    return place(load(path, shapes), back_ends_of(npu), chosen)
+    module = load(path, shapes)
+    return place(module, [*back_ends_of(npu), *_gpu(gpu, module, None)], chosen)
 
 
 def _half(

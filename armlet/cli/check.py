@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import show
-from .options import Json, Npu, Shapes, Target, shapes_of
+from .options import GpuName, Json, Npu, Shapes, Target, shapes_of
 
 if TYPE_CHECKING:
     from armlet.compiler.partition.report import Report as PartitionReport
@@ -19,20 +19,21 @@ def check(
     model: Annotated[Path, typer.Argument(help="The model's file.", metavar="MODEL")],
     shape: Shapes = None,
     npu: Npu = None,
+    gpu: GpuName = "",
     target: Target = "host",
     json: Json = False,
 ) -> None:
     """Tells whether a model can be compiled: every operator, every problem.
 
-    With --npu also which parts an accelerator would do beside this target's CPU, and why not
-    others. Exit status 1 if it cannot be compiled.
+    With --npu or --gpu also which parts an accelerator would do beside this target's CPU, and why
+    not others. Exit status 1 if it cannot be compiled.
     """
     from armlet import api
 
     report = api.check(model, shapes_of(shape))
-    placed = (
-        api.check_npu(model, npu, target, shapes_of(shape)) if npu and report.supported else None
-    )
+    placed = None
+    if (npu or gpu) and report.supported:
+        placed = api.check_npu(model, npu or (), target, shapes_of(shape), gpu)
     if json:
         show.as_json(report.as_dict() | ({"npu": placed.as_dict()} if placed else {}))
     else:

@@ -19,6 +19,7 @@ from .options import (
     Data,
     DumpPasses,
     Equalize,
+    GpuName,
     HalfTolerance,
     Json,
     MaxDrop,
@@ -91,6 +92,7 @@ def compile(
         ),
     ] = "",
     npu: Npu = None,
+    gpu: GpuName = "",
     require_npu: Annotated[
         bool,
         typer.Option(
@@ -129,7 +131,8 @@ def compile(
             made = models[chosen] = api.compile(
                 module, chosen, data=samples, tolerance=tolerance, progress=progress, dump=dump,
                 precision=precision, check_range=check_range, multiversion=multiversion,
-                max_bytes=limit, npu=npu or (), require_npu=require_npu, name=place.name,
+                max_bytes=limit, npu=npu or (), require_npu=require_npu,
+                gpu=gpu, name=place.name,
                 quantization=options,
             )  # fmt: skip
             found.append(summary(made, place, time.perf_counter() - begun))

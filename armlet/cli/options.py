@@ -126,6 +126,15 @@ Npu = Annotated[
         help="An accelerator for what it does sooner than the CPU; may be given for several.",
     ),
 ]
+GpuName = Annotated[
+    str,
+    typer.Option(
+        "--gpu",
+        metavar="NAME",
+        help="The target's GPU, for what it does sooner than the CPU: adreno-660, mali-g610, …, "
+        "or generic.",
+    ),
+]
 Inputs = Annotated[
     list[str] | None,
     typer.Option(

@@ -22,7 +22,7 @@ from armlet.targets.gpu import Gpu
 from ..emit import ceil_div
 from ..template import Config
 from .expression import C_NAMES, LANES
-from .kernel import KernelWriter, Step, rounded, work_group
+from .kernel import KernelWriter, Step, rounded
 from .launch import busy
 from .storage import Storage
 from .template import GpuTemplate, Storages
@@ -30,6 +30,8 @@ from .tile import TexelTile
 
 #: registers of 32 bits beside accumulators: addresses, counters, what is loaded
 OTHER_REGISTERS = 12
+#: texels of a vector of sixteen
+PARTS = ("s0123", "s4567", "s89ab", "scdef")
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,17 @@ class Shape:
         return Shape(op, out[0], out[1], out[2], out[3], ceil_div(depth, LANES), last, (kh, kw))
 
     def items(self, config: Config) -> tuple[int, int, int]:
-        """Work items along width, height, and images times channels."""
+        """Tiles along width and height, and images times tiles of channels."""
         return (
             ceil_div(self.width, config["columns"]),
             ceil_div(self.height, config["rows"]),
             self.n * ceil_div(self.out_blocks, config["blocks"]),
         )
+
+    def launch(self, config: Config) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Global and local size: a group's work items have the same channels and weights."""
+        local = (config["across"], config["threads"] // config["across"], 1)
+        return rounded(self.items(config), local), local
 
 
 class Conv2dDirect(GpuTemplate):
@@ -86,10 +93,10 @@ class Conv2dDirect(GpuTemplate):
             if fits and columns <= shape.width and rows <= shape.height:
                 if blocks == 1 or per_group % blocks == 0 or shape.op.group == 1:
                     if blocks < 2 * per_group:
-                        for threads in (32, 64, 128):
+                        for across in (4, 8, 16, 32):
                             yield {
                                 "rows": rows, "columns": columns, "blocks": blocks,
-                                "threads": min(threads, gpu.work_group),
+                                "threads": 64, "across": across,
                             }  # fmt: skip
 
     def default(self, group: Group, gpu: Gpu, storage: Storages) -> Config:
@@ -99,31 +106,31 @@ class Conv2dDirect(GpuTemplate):
         """Relative time: loads and multiply-adds of a tile, work beyond the edges, idle cores."""
         shape = Shape.of(group)
         rows, columns, blocks = config["rows"], config["columns"], config["blocks"]
-        (kh, kw), (sh, sw) = shape.kernel, shape.op.strides
-        texels = ((rows - 1) * sh + kh) * ((columns - 1) * sw + kw)
+        kh, kw = shape.kernel
+        texels = rows * kh * columns * kw
         half = group.dtype == "float16"
         arithmetic = rows * columns * blocks * 16 * kh * kw * (0.5 if half else 1.0)
         # a texel costs as much as so many multiply-adds of every lane
         loads = texels * 32 * (1 if half else 2) + kh * kw * 4 * blocks * 6
-        items = shape.items(config)
+        items = shape.launch(config)[0]
         done = items[0] * columns * items[1] * rows * items[2] * blocks
         waste = done / (shape.n * shape.out_blocks * shape.height * shape.width)
         count = items[0] * items[1] * items[2]
         tile = (max(arithmetic, loads) + 0.3 * min(arithmetic, loads)) / (rows * columns * blocks)
-        return tile * waste / busy(gpu, count) + 1e-6 * abs(config["threads"] - 64)
+        return tile * waste / busy(gpu, count) + 1e-6 * abs(config["across"] - 8)
 
     def build(self, group: Group, gpu: Gpu, storage: Storages, config: Config) -> list[Step]:
         assert group.anchor is not None
         shape = Shape.of(group)
         writer = KernelWriter(group, gpu, storage)
         tile = TexelTile(writer, shape.items(config), config)
-        local = work_group(shape.items(config), config["threads"])
-        w, h, image, block = tile.places(shape, local)
+        sizes, local = shape.launch(config)
+        w, h, image, block = tile.places(shape.n, sizes)
         weights = packed_weights(group, config["blocks"])
         name = writer.parameter(weights, Storage(weights.data.shape, group.dtype, True))
         Loop(writer, shape, config, tile).write(name, w, h, image, block)
         tile.store(shape, w, h, image, block)
-        return [writer.finish(rounded(shape.items(config), local), local)]
+        return [writer.finish(sizes, local)]
 
 
 def packed_weights(group: Group, blocks: int) -> Const:
@@ -154,11 +161,11 @@ class Loop:
         shape, code, op = self.shape, self.code, self.shape.op
         top, left = op.pads[:2]
         taps, step = shape.kernel[0] * shape.kernel[1], LANES * self.blocks
-        x0 = code.bound(w * (self.columns * op.strides[1]) - left, "x")  # type: ignore[operator]
-        y0 = code.bound(h * (self.rows * op.strides[0]) - top, "y")  # type: ignore[operator]
+        x0 = code.bound(w * op.strides[1] - left, "x")  # type: ignore[operator]
+        y0 = code.bound(h * op.strides[0] - top, "y")  # type: ignore[operator]
         code.line(
-            f"__global const {self.type} *w = {weights} + "
-            f"{code.text(block * (shape.in_blocks * taps * step))};"  # type: ignore[operator]
+            f"__global const {self.scalar}16 *w = (__global const {self.scalar}16 *){weights} + "
+            f"{code.text(block * (shape.in_blocks * taps * step // LANES))};"  # type: ignore[operator]
         )
         per_group = shape.out_blocks // op.group
         first = image * (shape.in_blocks * op.group)  # type: ignore[operator]
@@ -179,31 +186,35 @@ class Loop:
         if self.rows == 1:
             with code.loop(kh, "r") as r:
                 self._taps(c, x0, y0, r, 0, 0, lanes)
-                code.line(f"w += {kw * step};")
+                code.line(f"w += {kw * step // LANES};")
             return
         for r in range(kh):
             for i in range(self.rows):
                 self._taps(c, x0, y0, r, i, r * kw * step, lanes)
-        code.line(f"w += {kh * kw * step};")
+        code.line(f"w += {kh * kw * step // LANES};")
 
     def _taps(
         self, c: object, x0: object, y0: object, r: object, i: int, at: int, lanes: int
     ) -> None:
         """Row ``r`` of the window of the tile's row ``i``."""
         op, (_, kw) = self.shape.op, self.shape.kernel
-        y = y0 + (r * op.dilations[0] + i * op.strides[0])  # type: ignore[operator]
-        columns = sorted(
-            {
-                j * op.strides[1] + s * op.dilations[1]
-                for j in range(self.columns)
-                for s in range(kw)
-            }
-        )
+        y = y0 + (r * op.dilations[0] + i * self.tile.launched[1] * op.strides[0])  # type: ignore[operator]
+        taps = itertools.product(range(self.columns), range(kw))
+        columns = sorted({self._column(j, s) for j, s in taps})
         held = self.tile.load_row(self.input, self.storage, c, y, x0, columns, op)
         for s in range(kw):
-            for k in range(lanes):
-                for o in range(self.blocks):
-                    weight = f"w[{at + (s * LANES + k) * self.blocks + o}]"
-                    for j in range(self.columns):
-                        x = held[j * op.strides[1] + s * op.dilations[1]]
-                        self.tile.multiply(i, j, o, f"{x}.s{k}", weight)
+            weights = [self.code.name("v") for _ in range(ceil_div(lanes * self.blocks, LANES))]
+            for n, name in enumerate(weights):
+                place = at // LANES + s * self.blocks + n
+                self.code.line(f"const {self.scalar}16 {name} = w[{place}];")
+            for k, o in itertools.product(range(lanes), range(self.blocks)):
+                vector, part = divmod(k * self.blocks + o, LANES)
+                weight = f"{weights[vector]}.{PARTS[part]}"
+                for j in range(self.columns):
+                    x = held[self._column(j, s)]
+                    self.tile.multiply(i, j, o, f"{x}.s{k}", weight)
+
+    def _column(self, j: int, s: int) -> int:
+        """Where tap ``s`` of the tile's pixel ``j`` lies, from its first pixel's first tap on."""
+        op = self.shape.op
+        return j * self.tile.launched[0] * op.strides[1] + s * op.dilations[1]

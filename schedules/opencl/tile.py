@@ -8,7 +8,7 @@ from typing import Any
 from armlet.compiler.ops.lazy import tirx
 from armlet.compiler.ops.window import Windowed
 
-from ..emit import ceil_div, unravel
+from ..emit import unravel
 from ..template import Config
 from .kernel import KernelWriter, stages_of
 from .reduce import is_reduction
@@ -16,7 +16,11 @@ from .storage import Storage
 
 
 class TexelTile:
-    """Accumulators of ``rows`` x ``columns`` pixels x ``blocks`` texels of a work item."""
+    """Accumulators of ``rows`` x ``columns`` pixels x ``blocks`` texels of a work item.
+
+    Its pixels are as far apart as the launch is wide and high, so that with each load a wave
+    reads texels side by side: whole lines of a cache that holds little more.
+    """
 
     def __init__(self, writer: KernelWriter, items: Sequence[int], config: Config) -> None:
         self.writer, self.code, self.items = writer, writer.code, items
@@ -24,24 +28,26 @@ class TexelTile:
         self.blocks = config.get("blocks", 1)
         self.dtype = writer.group.dtype
         self.type = writer.type_of(self.dtype)
+        #: work items along each axis of the launch
+        self.launched: Sequence[int] = items
         self.wide = self.dtype == "float16" and bool(
             getattr(writer.group.anchor.op, "wide_sums", False)  # type: ignore[union-attr]
         )
 
-    def places(self, shape: Any, local: Sequence[int]) -> tuple[Any, Any, Any, Any]:
-        """Tile indices along w and h, the image, and the tile of blocks; starts the sums."""
-        code = self.code
-        names = []
-        for axis, (size, step) in enumerate(zip(self.items, local, strict=True)):
-            name = code.index(f"get_global_id({axis})", size, "wht"[axis])
-            self.writer.guard(code.text(name), size, ceil_div(size, step) * step)
-            names.append(name)
-        count = self.items[2] // shape.n
-        image, block = unravel(names[2], (shape.n, count))
+    def places(self, images: int, sizes: Sequence[int]) -> tuple[Any, Any, Any, Any]:
+        """Tile indices along w and h, the image, and the tile of blocks; starts the sums.
+
+        Work items beyond the edges compute as well and store nothing, so that all of a wave take
+        the same way and load the same weights.
+        """
+        code, others = self.code, self.items[2]
+        self.launched = sizes
+        w, h, rest = (code.index(f"get_global_id({a})", n, "whz"[a]) for a, n in enumerate(sizes))
+        image, block = (code.bound(i) for i in unravel(rest, (images, others // images)))
         for i, j, o in self.cells():
             kind = "float4" if self.wide else self.type
             code.line(f"{kind} {self.name(i, j, o)} = 0;")
-        return names[0], names[1], image, block
+        return w, h, image, block
 
     def cells(self) -> list[tuple[int, int, int]]:
         return [
@@ -69,8 +75,8 @@ class TexelTile:
         """
         code, (_, _, height, width, _) = self.code, storage.shape
         top, left, bottom, right = op.pads
-        rows_inside = not (top or bottom) and self.items[1] * self.rows == self._out(op, 2)
-        across = not (left or right) and self.items[0] * self.columns == self._out(op, 3)
+        rows_inside = not (top or bottom) and self.launched[1] * self.rows == self._out(op, 2)
+        across = not (left or right) and self.launched[0] * self.columns == self._out(op, 3)
         y = code.bound(y, "y")
         inside = None if rows_inside else f"((uint){code.text(y)} < {height})"
         row = code.bound(c * height + y, "q")
@@ -110,14 +116,19 @@ class TexelTile:
         for i, j, o in self.cells():
             at = (
                 code.simple(image), code.simple(block * self.blocks + o),
-                code.simple(h * self.rows + i), code.simple(w * self.columns + j),
+                code.simple(h + i * self.launched[1]), code.simple(w + j * self.launched[0]),
             )  # fmt: skip
             sizes = (shape.out_blocks, shape.height, shape.width)
-            tiles = ((self.blocks, o), (self.rows, i), (self.columns, j))
+            # the last place that each of the tile's steps would take
+            most = (
+                (self.items[2] // shape.n - 1) * self.blocks + o,
+                (i + 1) * self.launched[1] - 1,
+                (j + 1) * self.launched[0] - 1,
+            )
             checks = [
                 f"{code.text(p)} < {size}"
-                for p, size, (step, offset) in zip(at[1:], sizes, tiles, strict=True)
-                if size % step and offset >= size % step
+                for p, size, last in zip(at[1:], sizes, most, strict=True)
+                if last >= size
             ]
             name = self.name(i, j, o)
             writer.graph.staged[anchor.op] = self._reader(name)

@@ -12,7 +12,7 @@ from armlet.compiler.ops import OPERATORS, interpreter, parse
 from armlet.compiler.ops.nn import Conv2d
 from armlet.targets.gpu import gpu
 
-from .host import Host
+from ..runtime.opencl_host import run_program, use_pocl
 
 #: images, and buffers with limits of the least device
 IMAGES, BUFFERS = "adreno-660", "generic"
@@ -20,17 +20,17 @@ IMAGES, BUFFERS = "adreno-660", "generic"
 FEW = ("add", "softmax", "transpose", "resize", "matmul")
 
 
-@pytest.fixture(scope="module")
-def host() -> Host:
-    return Host()
+@pytest.fixture(scope="module", autouse=True)
+def driver() -> None:
+    use_pocl()
 
 
-def compare(host: Host, function: Function, name: str, inputs: list[np.ndarray]) -> None:
+def compare(function: Function, name: str, inputs: list[np.ndarray]) -> None:
     program = compile_region(function, gpu(name))
     check(program)
     feeds = {p.name: x for p, x in zip(function.params, inputs, strict=True)}
     want = interpreter.evaluate(function, feeds)
-    for got, wanted in zip(host.run(program, inputs), want, strict=True):
+    for got, wanted in zip(run_program(program, inputs), want, strict=True):
         scale = max(1e-30, float(np.max(np.abs(wanted))))
         assert np.max(np.abs(got.reshape(wanted.shape) - wanted)) <= 2e-5 * scale
 
@@ -47,7 +47,7 @@ CONVOLUTIONS = [
 
 
 @pytest.mark.parametrize("name", [IMAGES, pytest.param(BUFFERS, marks=pytest.mark.slow)])
-def test_convolutions_and_what_follows_them(host, name):
+def test_convolutions_and_what_follows_them(name):
     rng = np.random.default_rng(0)
     params = [Var(f"x{i}", TensorType(shape)) for i, (shape, _, _) in enumerate(CONVOLUTIONS)]
     b, results = Builder(p.name for p in params), []
@@ -58,11 +58,11 @@ def test_convolutions_and_what_follows_them(host, name):
         gate = b.call(OPERATORS["sigmoid"](), y)
         results.append(b.call(OPERATORS["mul"](), y, gate))
     inputs = [rng.standard_normal(shape).astype("f") for shape, _, _ in CONVOLUTIONS]
-    compare(host, b.function(params, results, "main"), name, inputs)
+    compare(b.function(params, results, "main"), name, inputs)
 
 
 @pytest.mark.parametrize("name", [pytest.param(IMAGES, marks=pytest.mark.slow), BUFFERS])
-def test_a_network_of_blocks(host, name):
+def test_a_network_of_blocks(name):
     """Residuals, pools, joined channels, a broadcast of one channel, a head on plain data."""
     rng = np.random.default_rng(1)
     constants = {
@@ -94,7 +94,7 @@ def test_a_network_of_blocks(host, name):
         """,
         constants,
     )
-    compare(host, function, name, [rng.standard_normal((1, 3, 12, 10)).astype("f")])
+    compare(function, name, [rng.standard_normal((1, 3, 12, 10)).astype("f")])
 
 
 def operator_function(sample) -> tuple[Function, list[np.ndarray]] | None:
@@ -118,16 +118,16 @@ def finite(sample) -> bool:
 
 
 @pytest.mark.parametrize("operator", FEW)
-def test_an_operator_of_each_kind(host, operator):
+def test_an_operator_of_each_kind(operator):
     samples = [s for s in OPERATORS[operator].samples() if finite(s)]
     made = [m for s in samples[:2] if (m := operator_function(s))]
     for function, inputs in made:
-        compare(host, function, BUFFERS, inputs)
+        compare(function, BUFFERS, inputs)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("operator", sorted(OPERATORS))
-def test_every_operator(host, operator):
+def test_every_operator(operator):
     for sample in OPERATORS[operator].samples():
         if finite(sample) and (made := operator_function(sample)):
-            compare(host, made[0], BUFFERS, made[1])
+            compare(made[0], BUFFERS, made[1])
