@@ -145,7 +145,6 @@ class CompiledModel(OpenModel):
 
     @property
     def regions(self) -> list[RegionState]:
-        """Parts that accelerators may do, and whether they do; times as ``profile`` found them."""
         now = [self._region(i) for i in range(self._library.armlet_region_count())]
         return [
             dataclasses.replace(n, seconds=t.seconds, calls=t.calls, steps=t.steps)

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from armlet import artifact
 from armlet.model import OpenModel
@@ -43,11 +43,14 @@ class Here:
 
     @contextlib.contextmanager
     def open(
-        self, path: Path, /, *, threads: int = 0, cpus: Sequence[int] = ()
+        self, path: Path, /, *, threads: int = 0, cpus: Sequence[int] = (), **options: Any
     ) -> Iterator[OpenModel]:
-        """The calling thread, which works too, is pinned as long as the model is open."""
+        """The calling thread, which works too, is pinned as long as the model is open.
+
+        ``options`` are those of ``artifact.open``.
+        """
         before = os.sched_getaffinity(0)
-        with artifact.open(path, threads=threads, cpus=cpus) as model:
+        with artifact.open(path, threads=threads, cpus=cpus, **options) as model:
             try:
                 if cpus:
                     os.sched_setaffinity(0, cpus[:1])

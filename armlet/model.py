@@ -140,6 +140,11 @@ class OpenModel(ABC):
 
     @property
     @abstractmethod
+    def regions(self) -> list[RegionState]:
+        """Parts that accelerators may do, and whether they do; times as ``profile`` found them."""
+
+    @property
+    @abstractmethod
     def threads(self) -> int:
         """Threads in use: no more than the model can keep busy."""
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from armlet.errors import ArtifactError
 
 if TYPE_CHECKING:
     from armlet.described import Description
-    from armlet.model import OpenModel
+    from armlet.model import OpenModel, RegionState
     from armlet.roofline import Machine
 
 
 @dataclass(frozen=True)
 class LayerProfile:
-    """One task. Times in seconds, work in multiply-accumulates of the plain algorithm."""
+    """A task, or a step inside an accelerator, of which only the time is known.
+
+    Times in seconds, work in multiply-accumulates of the plain algorithm.
+    """
 
     layer: str
     value: str
@@ -24,6 +28,8 @@ class LayerProfile:
     template: str
     config: str
     threads: int
+    #: what does it: "CPU", or an accelerator as the artifact names it
+    device: str
     #: mean of a run, and when it begins in a run
     seconds: float
     start: float
@@ -32,7 +38,8 @@ class LayerProfile:
     macs: int
     moved_bytes: int
     live_bytes: int
-    #: the roofline's least seconds, and what sets them: "compute", "cache" or "memory"
+    #: the roofline's least seconds, and what sets them: "compute", "cache" or "memory"; 0 and
+    #: "device" for an accelerator
     bound: float
     limit: str
 
@@ -52,7 +59,7 @@ class LayerProfile:
 
     @property
     def loss(self) -> float:
-        """Seconds beyond the roofline."""
+        """Seconds beyond the roofline; all, where none is known."""
         return max(0.0, self.seconds - self.bound)
 
     def as_dict(self) -> dict[str, Any]:
@@ -63,23 +70,48 @@ class LayerProfile:
 def profile(
     model: OpenModel, feeds: Mapping[str, Any] | None, machine: Machine, runs: int = 10
 ) -> list[LayerProfile]:
-    """Every task in order of execution; ``feeds`` as ``OpenModel.run`` takes them."""
+    """What a run does, in order; ``feeds`` as ``OpenModel.run`` takes them."""
     tasks, kernels = tasks_of(model), model.manifest["kernels"]
     entries = model.profile(feeds, runs=runs)
-    whole = sum(e.seconds for e in entries) or 1.0
-    found, start = [], 0.0
-    for entry, task in zip(entries, tasks, strict=True):
-        bound, limit = machine.bound(task["macs"], task["moved_bytes"])
-        found.append(
-            LayerProfile(
-                entry.source or entry.value, entry.value, task["operators"], entry.template,
-                config_text(kernels[task["kernel"]]), entry.threads, entry.seconds, start,
-                entry.seconds / whole, task["macs"], task["moved_bytes"], task["live_bytes"],
-                bound, limit,
-            )
-        )  # fmt: skip
-        start += entry.seconds
-    return found
+    live = {region.first_task: region for region in model.regions if region.live}
+    found: list[LayerProfile] = []
+    end = 0
+    for at, (entry, task) in enumerate(zip(entries, tasks, strict=True)):
+        if at in live:
+            found += _inside(live[at], task["live_bytes"])
+            end = at + live[at].task_count
+        if at >= end:
+            bound, limit = machine.bound(task["macs"], task["moved_bytes"])
+            found.append(
+                LayerProfile(
+                    entry.source or entry.value, entry.value, task["operators"], entry.template,
+                    config_text(kernels[task["kernel"]]), entry.threads, "CPU", entry.seconds,
+                    0.0, 0.0, task["macs"], task["moved_bytes"], task["live_bytes"], bound, limit,
+                )
+            )  # fmt: skip
+    return _in_time(found)
+
+
+def _inside(region: RegionState, live_bytes: int) -> list[LayerProfile]:
+    """The steps of a region that an accelerator does, and what it takes beyond them."""
+    rest = max(0.0, region.seconds - sum(seconds for _, seconds in region.steps))
+    return [
+        LayerProfile(
+            layer, region.name, "", "", "", 0, region.back_end, seconds, 0.0, 0.0, 0, 0,
+            live_bytes, 0.0, "device",
+        )
+        for layer, seconds in (*region.steps, (f"{region.name}: start and wait", rest))
+    ]  # fmt: skip
+
+
+def _in_time(layers: Sequence[LayerProfile]) -> list[LayerProfile]:
+    """With when each begins, and its share of the run."""
+    whole = sum(layer.seconds for layer in layers) or 1.0
+    starts = accumulate((layer.seconds for layer in layers), initial=0.0)
+    return [
+        replace(layer, start=start, share=layer.seconds / whole)
+        for layer, start in zip(layers, starts)
+    ]
 
 
 def tasks_of(model: OpenModel | Description) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from .roofline import Machine
 
 #: layers in the chart of those that lose most
 MOST = 25
-_COLORS = {"compute": BLUE, "cache": GREEN, "memory": ORANGE}
+_COLORS = {"compute": BLUE, "cache": GREEN, "memory": ORANGE, "device": GREY}
 
 
 def profile_page(
@@ -47,7 +47,8 @@ def _hover(layer: LayerProfile) -> str:
     return (
         f"<b>{layer.layer}</b><br>{layer.operators}<br>{layer.template} {layer.config}<br>"
         f"{layer.seconds * 1e6:.1f} us, {speed}{layer.gbytes:.1f} GB/s<br>"
-        f"{layer.efficiency:.0%} of the {layer.limit} bound"
+        f"{layer.device}"
+        + (f", {layer.efficiency:.0%} of the {layer.limit} bound" if layer.bound else "")
     )
 
 
@@ -133,14 +134,14 @@ def _memory(layers: Sequence[LayerProfile], arena_bytes: int) -> str:
 
 def _table(layers: Sequence[LayerProfile]) -> str:
     columns = [
-        "layer", "operators", "template", "config", ">us", ">share", ">GFLOP/s", ">GB/s",
+        "layer", "device", "operators", "template", "config", ">us", ">share", ">GFLOP/s", ">GB/s",
         ">of roofline", "limit", ">live KiB",
     ]  # fmt: skip
     return table(
         columns,
         (
             (
-                layer.layer, layer.operators, layer.template, layer.config,
+                layer.layer, layer.device, layer.operators, layer.template, layer.config,
                 f"{layer.seconds * 1e6:.1f}", f"{layer.share:.1%}",
                 f"{layer.gflops:.1f}" if layer.macs else "", f"{layer.gbytes:.1f}",
                 f"{layer.efficiency:.0%}", layer.limit, f"{layer.live_bytes / 1024:.0f}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from armlet.model import (
     LayerTime,
     Observer,
     OpenModel,
+    RegionState,
     SelfTestReport,
     TensorInfo,
     Watcher,
@@ -46,6 +48,9 @@ class RemoteModel(OpenModel):
                 LayerTime(t["value"], t["source"], t["template"], 0.0, 0, 0)
                 for t in opened.description["tasks"]
             ]
+            self._regions = [
+                RegionState(**r, seconds=0.0, calls=0) for r in opened.description["regions"]
+            ]
         except (KeyError, TypeError, ValueError) as error:
             raise DeviceProtocolError(
                 f"the device describes the model without {error}", where=session.where
@@ -58,6 +63,10 @@ class RemoteModel(OpenModel):
     @property
     def tasks(self) -> list[LayerTime]:
         return self._tasks
+
+    @property
+    def regions(self) -> list[RegionState]:
+        return self._regions
 
     @property
     def processor(self) -> tuple[Target, float]:
@@ -119,7 +128,11 @@ class RemoteModel(OpenModel):
         self, inputs: Mapping[str, Any] | None = None, *, runs: int = 10
     ) -> list[LayerTime]:
         self._session.set_inputs(self._handle, self._given(inputs))
-        found = self._session.profile(self._handle, runs, self.deadline * (runs + 1))
+        found, regions = self._session.profile(self._handle, runs, self.deadline * (runs + 1))
+        self._regions = [
+            dataclasses.replace(r, seconds=seconds / max(calls, 1), calls=calls, steps=steps)
+            for r, (seconds, calls, steps) in zip(self._regions, regions, strict=True)
+        ]
         return [
             LayerTime(t.value, t.source, t.template, seconds / max(calls, 1), calls, threads)
             for t, (seconds, calls, threads) in zip(self._tasks, found, strict=True)

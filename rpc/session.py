@@ -84,6 +84,10 @@ class Request:
     data: memoryview | None = None
 
 
+#: layers inside a region, and their seconds
+Steps = tuple[tuple[str, float], ...]
+
+
 @dataclass(frozen=True)
 class Opened:
     handle: int
@@ -284,10 +288,16 @@ class Session:
 
     def profile(
         self, handle: int, runs: int, deadline: float = DEADLINE
-    ) -> list[tuple[float, int, int]]:
-        """(seconds, calls, threads) of every task."""
+    ) -> tuple[list[tuple[float, int, int]], list[tuple[float, int, Steps]]]:
+        """(seconds, calls, threads) of every task; (seconds, calls, steps) of every region."""
         answer = self.ask(PROFILE, pack("III", handle, _ms(deadline), runs), deadline)
-        return [answer.numbers("dQI") for _ in range(answer.u32())]
+        tasks = [answer.numbers("dQI") for _ in range(answer.u32())]
+        regions = []
+        for _ in range(answer.u32()):
+            seconds, calls, steps = answer.numbers("dQI")
+            found = tuple((answer.text(), answer.f64()) for _ in range(steps))
+            regions.append((seconds, calls, found))
+        return tasks, regions
 
     def observe(
         self, handle: int, callback: Callable[[str, np.ndarray], None], deadline: float = DEADLINE

@@ -147,6 +147,20 @@ InputFile = Annotated[
     Path | None, typer.Option("--inputs", metavar="FILE.npz", help="Inputs by name.")
 ]
 Threads = Annotated[int, typer.Option(metavar="N", help="Threads; 0 uses every CPU.", min=0)]
+Accelerators = Annotated[
+    str,
+    typer.Option(
+        metavar="use|require|leave",
+        help="Use accelerators that the artifact has programs for, fail without them, or leave "
+        "them to others.",
+    ),
+]
+DeviceCache = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Keep there what an accelerator's driver compiles, for the next time."
+    ),
+]
 OnDevice = Annotated[
     str,
     typer.Option(
@@ -180,8 +194,15 @@ def target_at(device: str, name: str) -> CompilerTarget:
 
 
 @contextlib.contextmanager
-def opened_at(device: str, artifact: Path, threads: int) -> Iterator[OpenModel]:
+def opened_at(
+    device: str,
+    artifact: Path,
+    threads: int,
+    accelerators: str = "use",
+    device_cache: Path | None = None,
+) -> Iterator[OpenModel]:
     """The artifact, open there; bringing it to a device shows progress."""
+    from armlet.here import Here
     from armlet.rpc.device import Device
 
     from . import show
@@ -190,7 +211,30 @@ def opened_at(device: str, artifact: Path, threads: int) -> Iterator[OpenModel]:
         if isinstance(place, Device):
             with show.working(f"bringing {artifact.name} to {device}") as progress:
                 place.upload(artifact, lambda done, total: progress("bytes", done, total))
+        if isinstance(place, Here):
+            opened = place.open(
+                artifact, threads=threads, devices=accelerators, device_cache=device_cache
+            )
+            yield stack.enter_context(opened)
+            return
+        if accelerators != "use" or device_cache:
+            raise SettingError(
+                "the agent of a device uses accelerators where they are, with a cache of its own",
+                way_out="leave out --accelerators and --device-cache, or --device",
+            )
         yield stack.enter_context(place.open(artifact, threads=threads))
+
+
+def placements(model: OpenModel) -> list[dict[str, Any]]:
+    """What does each region of an open model, and why, as JSON."""
+    keys = ("name", "back_end", "live", "reason", "first_task", "task_count")
+    return [{key: getattr(region, key) for key in keys} for region in model.regions]
+
+
+def print_placements(regions: Iterable[Mapping[str, Any]]) -> None:
+    for r in regions:
+        where = f"on {r['back_end']}" if r["live"] else f"on the CPU, not on {r['back_end']}"
+        print(f"{r['name']}: {where}{': ' if r['reason'] else ''}{r['reason']}")
 
 
 def run_here(name: str) -> None:

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import show
-from .options import InputFile, Inputs, Json, OnDevice, feeds_of, opened_at
+from .options import (
+    Accelerators,
+    DeviceCache,
+    InputFile,
+    Inputs,
+    Json,
+    OnDevice,
+    feeds_of,
+    opened_at,
+    placements,
+    print_placements,
+)
 
 if TYPE_CHECKING:
     from armlet.model import OpenModel
@@ -25,16 +36,19 @@ def profile(
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write a page with charts.")
     ] = None,
+    accelerators: Accelerators = "use",
+    device_cache: DeviceCache = None,
     device: OnDevice = "",
     json: Json = False,
 ) -> None:
     """Shows the layers that lose most time against what this machine could do.
 
-    What a device could do is estimated, from its target and its clock.
+    What a device could do is estimated, from its target and its clock. What an accelerator does is
+    shown step by step, with the crossings to it and back.
     """
-    with opened_at(device, artifact, threads) as model:
+    with opened_at(device, artifact, threads, accelerators, device_cache) as model:
         machine, layers = layers_of(model, feeds_of(model, input or ["random"], inputs), threads)
-        arena = model.manifest["arena_bytes"]
+        arena, regions = model.manifest["arena_bytes"], placements(model)
     if html is not None:
         from armlet.page import publish
         from armlet.profile_page import profile_page
@@ -43,9 +57,11 @@ def profile(
         publish(html, profile_page(name, machine, layers, arena))
     if json:
         rows = as_rows(layers)
-        show.as_json({"model": str(artifact), "machine": machine.as_dict(), "layers": rows})
+        found = {"model": str(artifact), "machine": machine.as_dict(), "regions": regions}
+        show.as_json(found | {"layers": rows})
     else:
         print_layers(as_rows(layers), machine.as_dict())
+        print_placements(regions)
 
 
 def layers_of(
@@ -68,20 +84,21 @@ def as_rows(layers: Sequence[LayerProfile]) -> list[dict[str, Any]]:
 
 
 def print_layers(rows: Sequence[dict[str, Any]], machine: Mapping[str, Any]) -> None:
-    columns = ["layer", "operators", "template", "config", ">time", ">share", ">GFLOP/s", ">GB/s"]
+    columns = ["layer", "device", "operators", "template", "config", ">time", ">share"]
     show.table(
-        [*columns, ">of roofline", "limit"],
+        [*columns, ">GFLOP/s", ">GB/s", ">of roofline", "limit"],
         [
             (
                 row["layer"],
+                row["device"],
                 row["operators"],
                 row["template"],
                 row["config"],
                 f"{row['seconds'] * 1e6:.1f} us",
                 f"{row['share']:.1%}",
                 f"{row['gflops']:.1f}" if row["macs"] else "",
-                f"{row['gbytes']:.1f}",
-                f"{row['efficiency']:.0%}",
+                f"{row['gbytes']:.1f}" if row["bound"] else "",
+                f"{row['efficiency']:.0%}" if row["bound"] else "",
                 row["limit"],
             )
             for row in rows

@@ -12,7 +12,9 @@ from armlet.errors import SettingError
 from . import show
 from .options import (
     BYTE,
+    Accelerators,
     Bgr,
+    DeviceCache,
     InputFile,
     Inputs,
     Json,
@@ -23,6 +25,8 @@ from .options import (
     Threads,
     feeds_of,
     opened_at,
+    placements,
+    print_placements,
 )
 
 if TYPE_CHECKING:
@@ -59,6 +63,8 @@ def run(
     top: Annotated[
         int, typer.Option(metavar="K", help="Largest elements shown of a vector.", min=0)
     ] = 5,
+    accelerators: Accelerators = "use",
+    device_cache: DeviceCache = None,
     device: OnDevice = "",
     json: Json = False,
 ) -> None:
@@ -71,19 +77,21 @@ def run(
     from .image import Pixels, picture
 
     pixels = Pixels(scale, mean, std, bgr)
-    with opened_at(device, artifact, threads) as model:
+    with opened_at(device, artifact, threads, accelerators, device_cache) as model:
         feeds = feeds_of(model, input, inputs)
         for text in image or ():
             name, array = picture(text, model.inputs, pixels)
             feeds[name] = array
         results = run_finite(model, feeds) if check_finite else model.run(feeds)
+        regions = placements(model)
     if output:
         _write(results, output)
     described = [_describe(name, array, top) for name, array in results.items()]
     if json:
-        show.as_json({"artifact": str(artifact), "outputs": described})
+        show.as_json({"artifact": str(artifact), "regions": regions, "outputs": described})
     else:
         _print(described)
+        print_placements(regions)
 
 
 def _check_output(output: Path) -> None:

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "clock.h"
 #include "facts.h"
@@ -141,6 +142,8 @@ bool model_open(session *s, reader *r) {
         return done_failed(s, REFUSED, "open is malformed: a hash, how to run it, and CPUs");
     if (!store_path(s, hash, o.path))
         return done_failed(s, MISSING, "the artifact is not on the device");
+    snprintf(o.device_cache, sizeof o.device_cache, "%s/drivers", s->settings->folder);
+    mkdir(o.device_cache, 0700); /* where it cannot be, regions tell of it */
     model *m = free_place();
     if (!m) return done_failed(s, REFUSED, "%d models are open, which are the most", MODELS);
     if (!session_hold(s)) return !s->channel.broken;

@@ -91,6 +91,7 @@ static bool create(void) {
         .cpu_count = o->cpu_count,
         .message = why,
         .message_size = sizeof why,
+        .device_cache = o->device_cache,
     };
     if (o->cpu_count) {
         cpu_set_t set;
@@ -189,6 +190,28 @@ static bool bench(const command *c) {
     return answer(&(reply){0}, NULL);
 }
 
+/* The time of every region, and of the steps inside. */
+static armlet_status put_regions(writer *w) {
+    int32_t regions = count_regions(&own.call);
+    armlet_status status = ARMLET_OK;
+    write_u32(w, (uint32_t)regions);
+    for (int32_t i = 0; i < regions && status == ARMLET_OK; i++) {
+        armlet_region_info info = {.struct_size = sizeof info};
+        status = own.call.region(own.instance, i, &info);
+        write_f64(w, info.seconds);
+        write_u64(w, info.calls);
+        write_u32(w, (uint32_t)info.step_count);
+        for (int32_t step = 0; step < info.step_count && status == ARMLET_OK; step++) {
+            const char *layer = "";
+            double seconds = 0;
+            status = own.call.region_step(own.instance, i, step, &layer, &seconds);
+            write_text(w, layer);
+            write_f64(w, seconds);
+        }
+    }
+    return status;
+}
+
 static bool profile(const command *c) {
     static uint8_t fields[1 << 20];
     writer w = {.start = fields, .at = fields, .end = fields + sizeof fields};
@@ -203,6 +226,7 @@ static bool profile(const command *c) {
         write_u64(&w, entry.calls);
         write_u32(&w, (uint32_t)entry.threads);
     }
+    if (status == ARMLET_OK) status = put_regions(&w);
     own.call.set_profiling(own.instance, 0);
     if (status != ARMLET_OK) return failed(status);
     if (w.full) return refuse("it has more tasks than a message may tell of", FAILED), true;

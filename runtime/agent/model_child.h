@@ -23,6 +23,7 @@ typedef struct {
     int32_t spin_us;
     uint32_t cpu_count;
     int32_t cpus[MOST_CPUS];
+    char device_cache[STORE_PATH]; /* the folder for what drivers compiled */
 } opening;
 
 typedef enum { RUN, BENCH, PROFILE, OBSERVE, SELFTEST } command_kind;

@@ -14,9 +14,10 @@ static const struct {
     FUNCTION(input_info),   FUNCTION(output_info), FUNCTION(create),      FUNCTION(thread_count),
     FUNCTION(set_input),    FUNCTION(set_output),  FUNCTION(run),         FUNCTION(cancel),
     FUNCTION(error),        FUNCTION(task_count),  FUNCTION(set_profiling), FUNCTION(profile),
-    FUNCTION(observe),      FUNCTION(selftest),    FUNCTION(current_task),
+    FUNCTION(observe),      FUNCTION(selftest),    FUNCTION(current_task), FUNCTION(region_count),
+    FUNCTION(region),       FUNCTION(region_step),
 };
-enum { FUNCTION_COUNT = sizeof FUNCTIONS / sizeof *FUNCTIONS, NEEDED = FUNCTION_COUNT - 1 };
+enum { FUNCTION_COUNT = sizeof FUNCTIONS / sizeof *FUNCTIONS, NEEDED = FUNCTION_COUNT - 4 };
 
 static const char *const DTYPES[] = {
     "",      "float16", "float32", "float64", "int8",   "int16",  "int32",
@@ -65,6 +66,31 @@ static void put_tasks(writer *w, const model_functions *call, armlet_instance *i
     }
 }
 
+int32_t count_regions(const model_functions *call) {
+    bool known = call->region_count && call->region && call->region_step;
+    return known ? call->region_count() : 0;
+}
+
+static void put_regions(writer *w, const model_functions *call, armlet_instance *instance) {
+    for (int32_t i = 0; i < count_regions(call); i++) {
+        armlet_region_info info = {.struct_size = sizeof info};
+        if (call->region(instance, i, &info) != ARMLET_OK) return;
+        json_raw(w, i ? ", {\"name\": " : "{\"name\": ");
+        json_string(w, info.name);
+        json_raw(w, ", \"back_end\": ");
+        json_string(w, info.back_end);
+        json_raw(w, info.live ? ", \"live\": true, \"reason\": " : ", \"live\": false, \"reason\": ");
+        json_string(w, info.reason);
+        json_raw(w, ", \"first_task\": ");
+        json_number(w, info.first_task);
+        json_raw(w, ", \"task_count\": ");
+        json_number(w, info.task_count);
+        json_raw(w, ", \"program_bytes\": ");
+        json_number(w, (long long)info.program_bytes);
+        json_raw(w, "}");
+    }
+}
+
 void write_description(writer *w, const model_functions *call, armlet_instance *instance) {
     size_t size = 0;
     const char *manifest = call->manifest(&size);
@@ -78,5 +104,7 @@ void write_description(writer *w, const model_functions *call, armlet_instance *
     put_tensors(w, call->output_count(), call->output_info);
     json_raw(w, "], \"tasks\": [");
     put_tasks(w, call, instance);
+    json_raw(w, "], \"regions\": [");
+    put_regions(w, call, instance);
     json_raw(w, "]}");
 }

@@ -24,11 +24,18 @@ typedef struct {
     __typeof__(&armlet_profile) profile;
     __typeof__(&armlet_observe) observe;
     __typeof__(&armlet_selftest) selftest;
-    __typeof__(&armlet_current_task) current_task; /* NULL in artifacts of version 1 */
+    /* These are NULL in artifacts of older versions: current_task of 1, the others of 2. */
+    __typeof__(&armlet_current_task) current_task;
+    __typeof__(&armlet_region_count) region_count;
+    __typeof__(&armlet_region) region;
+    __typeof__(&armlet_region_step) region_step;
 } model_functions;
 
 /* NULL, or the name of one that the library lacks. */
 const char *find_functions(void *library, model_functions *found);
+
+/* Parts that accelerators may do; 0 in an artifact that knows of none. */
+int32_t count_regions(const model_functions *call);
 
 /* As device-protocol.md shows it. */
 void write_description(writer *w, const model_functions *call, armlet_instance *instance);

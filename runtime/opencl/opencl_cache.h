@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CACHE_SLOTS = 64, CACHE_WAYS = 4, CACHE_FILE_BYTES = 16 << 20 };
+enum { CACHE_SLOTS = 64, CACHE_WAYS = 4, CACHE_FILE_BYTES = 8 << 20 };
 
 typedef struct {
     uint64_t source, device;

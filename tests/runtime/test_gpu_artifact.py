@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import armlet
 from armlet import api, artifact
+from armlet.cli import main
 from armlet.compiler.gpu.shim import SHIM
 from armlet.compiler.link import runtime
 from armlet.compiler.link.elf import RELOCATABLE, Elf
 from armlet.errors import AcceleratorError
+from armlet.rpc.device import Device
 
+from ..rpc.local import Agent
 from .opencl_host import use_pocl
 from .small_gpu import SmallGpu, model
 
@@ -65,6 +72,43 @@ def test_a_folder_that_cannot_be_written_is_told_of(path, monkeypatch):
     with artifact.open(path, devices="require", device_cache="/proc/none") as opened:
         (region,) = opened.regions
     assert region.live and "cannot be written" in region.reason
+
+
+def test_run_and_profile_tell_what_does_each_region(path, monkeypatch, tmp_path, capsys):
+    def shell(*arguments: object) -> str:
+        assert main([str(a) for a in arguments]) == 0
+        return capsys.readouterr().out
+
+    monkeypatch.setenv("ARMLET_OPENCL_LIBRARY", "/no/driver.so")
+    why = "on the CPU, not on small-gpu: ARMLET_OPENCL_LIBRARY names no OpenCL driver"
+    assert why in shell("run", path, "--input", "random")
+    assert main(["run", str(path), "--input", "random", "--accelerators", "require"]) == 2
+    capsys.readouterr()
+    monkeypatch.setenv("ARMLET_OPENCL_LIBRARY", "")
+    use_pocl()
+    told = json.loads(shell("profile", path, "--device-cache", tmp_path, "--json"))
+    (region,) = told["regions"]
+    assert region["live"] and not region["reason"] and list(tmp_path.iterdir())
+    rows = {(row["layer"], row["device"]): row for row in told["layers"]}
+    assert {layer for layer, _ in rows} > {"to the GPU", "first", "second", "from the GPU"}
+    assert {device for _, device in rows} == {"small-gpu"}
+    assert sum(row["share"] for row in told["layers"]) == pytest.approx(1)
+    assert ": on small-gpu\n" in shell("run", path, "--input", "random")
+
+
+def test_an_agent_opens_it(path, monkeypatch, tmp_path):
+    monkeypatch.setenv("ARMLET_OPENCL_LIBRARY", "")
+    use_pocl()
+    folder = Path(os.environ["ARMLET_OPENCL_LIBRARY"]).parent
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(folder))  # the loader names PoCL without a folder
+    with Agent(tmp_path / "agent") as agent, Device(agent.entry) as device:
+        with device.open(path) as opened:
+            np.testing.assert_array_equal(opened.run({"x": X})["y"], Y)
+            opened.profile({"x": X}, runs=2)
+            (region,) = opened.regions
+        assert region.live and not region.reason and region.calls == 2
+        assert [layer for layer, _ in region.steps][::4] == ["to the GPU", "from the GPU"]
+        assert list((tmp_path / "agent" / "drivers").iterdir())
 
 
 def test_the_executor_with_opencl_is_small():
