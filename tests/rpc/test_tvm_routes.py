@@ -17,6 +17,7 @@ from armlet.rpc.registry import Entry, entry_of
 from armlet.targets import target
 
 from ..agent.agents import NEEDS_CC, faulty
+from ..runtime import tiny
 from .local import Agent
 from .test_tvm_tracker import Tracker, _free_port, _start, _stop, _until
 
@@ -29,8 +30,8 @@ def tracker() -> Iterator[Tracker]:
 
 
 @pytest.fixture(scope="module")
-def server(tracker: Tracker) -> Iterator[int]:
-    """TVM's own, on this machine, which also registers as `stock`."""
+def server() -> Iterator[int]:
+    """TVM's own, on this machine."""
     port = _free_port()
     place = ["--host", "127.0.0.1", "--port", str(port), "--port-end", str(port + 1)]
     process = _start("-m", "tvm.exec.rpc_server", *place, "--silent")
@@ -63,6 +64,24 @@ def test_a_model_runs_on_a_stock_server_as_here(stock: Device, small_cnn: Path) 
 
 
 @NEEDS_CC
+def test_a_tracker_leads_to_stock_servers_again_and_again(tracker: Tracker, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((8, 64)).astype("f")
+    tiny.artifact(tmp_path / "model.so")
+    tracked = ["--host", "127.0.0.1", "--tracker", f"127.0.0.1:{tracker.port}", "--key", "stock"]
+    process = _start("-m", "tvm.exec.rpc_server", *tracked, "--silent")
+    try:
+        for _ in range(2):
+            place = f"127.0.0.1:{tracker.port}/stock"
+            with (
+                Device(Entry("tracked", "tvm", place), patience=20) as device,
+                device.open(tmp_path / "model.so") as model,
+            ):
+                y = model.run({"x": x})["y"]
+                np.testing.assert_allclose(y, tiny.evaluate(x)["y"], rtol=1e-5)
+    finally:
+        _stop(process)
+
+
 def test_a_crash_on_a_stock_server_costs_the_model_alone(stock: Device, tmp_path: Path) -> None:
     faulty("crash", tmp_path)
     with pytest.raises(DeviceCrashError), stock.open(tmp_path / "crash.so") as model:
