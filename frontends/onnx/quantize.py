@@ -122,6 +122,8 @@ def dequantize_linear(
 @handles("DynamicQuantizeLinear", since=11)
 def dynamic_quantize_linear(b: Emitter, x: Value) -> tuple[Value, ...]:
     """By the range of x and 0: y, its scale and its zero point."""
+    if x.type.dtype != "float32":
+        raise Unsupported(f"its operand {x.type} is not float32")
     axes = tuple(range(x.type.rank))
     zero = b.full(x, 0)
     largest = b.call("maximum", b.call("reduce_max", x, axes=axes, keepdims=False), zero)

@@ -229,6 +229,48 @@ def test_bad_quantisation_is_one_clear_problem(constants, attributes, reason):
     assert problem.reason == reason
 
 
+_CONV = {
+    "xs": np.float32(0.1), "xz": np.uint8(3), "w": np.ones((5, 3, 1, 1), "int8"),
+    "ws": np.full(5, 0.1, "f"), "wz": np.zeros(5, "int8"), "ys": np.float32(0.1), "yz": np.uint8(3),
+}  # fmt: skip
+_PRODUCT = {**_CONV, "w": np.ones((3, 5), "int8")}
+_X = np.zeros((1, 3, 4, 4), "uint8")
+BAD_LAYERS = [
+    ("DequantizeLinear", {"s": np.float32(0)}, "the scale is 0; scales are positive"),
+    ("DequantizeLinear", {"s": np.float32(np.nan)}, "the scale is not finite"),
+    ("DequantizeLinear", {"s": np.ones(7, "f")}, "the scale is f32[7] for axis 1 of u8[1,3,4,4]"),
+    ("QLinearConv", {**_CONV, "xs": np.float32(-2)}, "the scale is -2; scales are positive"),
+    ("QLinearConv", {**_CONV, "ws": np.full(2, 0.1, "f"), "wz": np.zeros(2, "int8")},
+     "the scale is f32[2] for axis 0 of i8[5,3,1,1]"),
+    ("QLinearConv", {**_CONV, "wz": np.zeros(3, "int8")},
+     "the zero point is i8[3] for axis 0 of i8[5,3,1,1]"),
+    ("QLinearConv", {**_CONV, "wz": np.zeros(5, "uint8")},
+     "the zero point is u8[5] for i8[5,3,1,1]"),
+    ("QLinearConv", {**_CONV, "ys": np.full(5, 0.0, "f")}, "the scale is 0; scales are positive"),
+    ("QLinearConv", {**_CONV, "b": np.ones(4, "int32")},
+     "the scale is f32[5] for axis 0 of i32[4]"),
+    ("QLinearConv", {k: _CONV[k] for k in ("xs", "xz", "w", "ws", "wz")},
+     "input 6 (y_scale) is missing"),
+    ("QLinearMatMul", {**_PRODUCT, "ws": np.ones(4, "f"), "wz": np.zeros(4, "int8")},
+     "the scale is f32[4] for axis 1 of i8[3,5]"),
+    ("MatMulInteger", {"w": np.ones((3, 5), "int8"), "xz": np.zeros(2, "uint8")},
+     "the zero point is u8[2] for axis 2 of u8[1,3,4,4]"),
+    ("ConvInteger", {"w": np.ones((5, 3, 1, 1), "int8"), "xz": np.zeros(2, "uint8")},
+     "the zero point is u8[2] for axis 1 of u8[1,3,4,4]"),
+    ("DynamicQuantizeLinear", {}, "its operand u8[1,3,4,4] is not float32"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("operator", "constants", "reason"), BAD_LAYERS, ids=range(len(BAD_LAYERS))
+)
+def test_a_bad_layer_is_one_clear_problem(operator, constants, reason):
+    with pytest.raises(UnsupportedModelError) as error:
+        load(one_node(operator, {"x": _X}, 21, constants))
+    (problem,) = error.value.problems
+    assert reason in problem.reason
+
+
 def test_zero_point_of_another_type_is_a_problem():
     constants = {"s": np.float32(1), "z": np.uint8(3)}
     proto = one_node("DequantizeLinear", {"x": np.zeros(3, "int8")}, 13, constants)
