@@ -167,7 +167,20 @@ def _transposed(
     Weights are [O, KH, KW, I].
     """
     x, w = images(b, x), b.transpose(w, (3, 0, 1, 2))
-    kernel, held = b.static(w)[2:], b.static(x)[2:]
+    spread = spreading(b, x, b.static(w)[2:], padding, strides, sizes)
+    return b.call("conv_transpose2d", x, w, *_bias(bias), **spread)
+
+
+def spreading(
+    b: Emitter,
+    x: Value,
+    kernel: Sequence[int],
+    padding: int,
+    strides: tuple[int, int],
+    sizes: Sequence[int] | None,
+) -> dict[str, Any]:
+    """The attributes of a transposed convolution of an [N, C, H, W] to ``sizes``."""
+    held = b.static(x)[2:]
     if min(strides) < 1:
         raise Unsupported(f"strides {strides} are not positive")
     sizes = sizes if sizes is not None else [n * s for n, s in zip(held, strides)]
@@ -180,9 +193,7 @@ def _transposed(
         after[axis] = max(0, surplus - before[axis])
         extra[axis] = max(0, -surplus)
     pads, more = (*before, *after), tuple(extra)
-    return b.call(
-        "conv_transpose2d", x, w, *_bias(bias), strides=strides, pads=pads, output_padding=more
-    )
+    return {"strides": strides, "pads": pads, "output_padding": more}
 
 
 @handles("Convolution2DTransposeBias")

@@ -9,10 +9,17 @@ import tflite
 
 from armlet.compiler.ir import Const, Value
 from armlet.frontends.emitter import Emitter
-from armlet.frontends.operands import Unsupported
+from armlet.frontends.operands import Unsupported, dimensions
 
 from ..elementwise import activated
-from ..images import CHANNELS_LAST, depthwise_weights, from_images, images, sliding
+from ..images import (
+    CHANNELS_LAST,
+    depthwise_weights,
+    from_images,
+    images,
+    sliding,
+    spreading,
+)
 from ..linear import rows_of, turned
 from ..model import Tensor
 from ..registry import handles_integers
@@ -139,6 +146,55 @@ def depthwise_conv_2d(
     sums = _sums(b, x, kernel, bias, given, **slides)
     y = _finished(b, sums, given, weights, outputs[0], fused_activation_function)
     return b.transpose(y, CHANNELS_LAST)
+
+
+@handles_integers("TRANSPOSE_CONV", options=tflite.TransposeConvOptions)
+def transpose_conv(
+    b: Emitter,
+    output_shape: Const,
+    w: Value,
+    x: Value,
+    bias: Value | None = None,
+    *,
+    inputs: Tensors,
+    outputs: Tensors,
+    padding: int,
+    stride_w: int,
+    stride_h: int,
+    fused_activation_function: int = 0,
+    quantized_bias_type: int = 0,
+) -> Value:
+    """As a convolution, by the weights turned round, of pixels with zero points between them."""
+    given, weights = scale_of(inputs[2]), weights_of(b, w, inputs[1], 0, b.static(w)[0])
+    x, strides = images(b, x), (stride_h, stride_w)
+    kernel, (_, *sizes, _) = b.static(w)[1:3], dimensions(output_shape)
+    spread = spreading(b, x, kernel, padding, strides, sizes)
+    (top, left, bottom, right), more = spread["pads"], spread["output_padding"]
+    pixels = _spread(b, x, strides, given.zero)
+    pads = [kernel[0] - 1 - top, kernel[1] - 1 - left]
+    # the last pixel has as many zero points behind it as there are between two
+    pads += [
+        k - 1 - after + extra - (stride - 1)
+        for k, after, extra, stride in zip(kernel, (bottom, right), more, strides)
+    ]
+    for axis, surplus in zip((2, 3), pads[2:]):
+        if surplus < 0:
+            pixels = b.slice(pixels, axis, 0, b.static(pixels)[axis] + surplus)
+    planes = images(b, weights.value)
+    starts = (0, 0, kernel[0] - 1, kernel[1] - 1)
+    back = b.call("slice", planes, starts=starts, sizes=b.static(planes), steps=(1, 1, -1, -1))
+    sums = _sums(b, pixels, back, bias, given, pads=tuple(max(p, 0) for p in pads))
+    y = _finished(b, sums, given, weights, outputs[0], fused_activation_function)
+    return b.transpose(y, CHANNELS_LAST)
+
+
+def _spread(b: Emitter, x: Value, strides: tuple[int, int], zero: int) -> Value:
+    """[N, C, H, W] with ``zero`` behind each pixel, up to as many as the strides."""
+    n, c, h, w = b.static(x)
+    between = (0, 0, 0, strides[0] - 1, 0, strides[1] - 1)
+    apart = b.reshape(x, (n, c, h, 1, w, 1))
+    wide = b.call("pad", apart, before=(0,) * 6, after=between, value=float(zero))
+    return b.reshape(wide, (n, c, h * strides[0], w * strides[1]))
 
 
 @handles_integers("FULLY_CONNECTED", options=tflite.FullyConnectedOptions)

@@ -65,6 +65,7 @@ def products(dtype: str) -> Iterator[Case]:
             "options": T.DepthwiseConv2DOptions, **out(dtype, 0.04), **shared, "stride_h": 1,
             "stride_w": 1, "depth_multiplier": 2,
         }  # fmt: skip
+    yield from upsampling(dtype)
     one = Scaled(
         numbers("uint8" if dtype == "uint8" else "int8", 9, 8),
         0.004,
@@ -98,6 +99,22 @@ def products(dtype: str) -> Iterator[Case]:
         yield "BATCH_MATMUL", [x(dtype, 2, 4, 5), right], mm
         turned = Scaled(Fed(numbers(dtype, 2, 6, 5)), 0.03, 0)
         yield "BATCH_MATMUL", [x(dtype, 2, 5, 4), turned], {**mm, "adj_x": True, "adj_y": True}
+
+
+def upsampling(dtype: str) -> Iterator[Case]:
+    image, options = x(dtype, 2, 5, 4, 8), T.TransposeConvOptions
+    for padding, stride, taps, size in (
+        (SAME, 2, 3, (10, 8)),
+        (VALID, 2, 2, (10, 8)),
+        (SAME, 1, 3, (5, 4)),
+        (VALID, 3, 2, (14, 11)),
+    ):
+        kernel, scale = _weights(dtype, 6, taps, taps, 8)
+        operands = [i32(2, *size, 6), kernel, image, _bias(dtype, 6, scale)]
+        yield "TRANSPOSE_CONV", operands, {
+            "options": options, **out(dtype, 0.05), "padding": padding, "stride_h": stride,
+            "stride_w": stride,
+        }  # fmt: skip
 
 
 def binary(dtype: str) -> Iterator[Case]:
