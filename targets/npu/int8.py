@@ -128,10 +128,10 @@ def _between(call: Call, function: Function) -> Layer | str:
     if any(c is None or c.op.name != "dequantize" for c in before):
         return "it is of floats"
     inner = [c for c in dict.fromkeys((*before, anchor)) if c is not None]
-    if any(not function.has_single_reader(c.output) for c in inner if c is not anchor) or (
-        not function.has_single_reader(anchor.output)
-    ):
-        return "others read its floats, too"
+    for made, reader in [*((c, anchor) for c in inner[:-1]), (anchor, call)]:
+        read_elsewhere = any(r is not reader for r in function.readers[made.output])
+        if read_elsewhere or made.output in function.results:
+            return "others read its floats, too"
     zeros: dict[Value, int] = {}
     scales: dict[Value, float] = {}
     for conversion in (*inner[:-1], call):

@@ -91,8 +91,8 @@ def shim(tmp_path_factory):
     flags = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     driver, program = folder / "driver.so", folder / "shim"
     compile_c([*flags, "-shared", "-fPIC", HERE / "ethos_u_driver.c", "-o", driver])
-    include = f"-I{runtime.HEADER.parent}"
-    compile_c([*flags, include, HERE / "ethos_u_shim.c", *EthosU.shim, "-ldl", "-o", program])
+    parts = [f"-I{runtime.HEADER.parent}", "-DAPI=armlet_npu_ethos_u", HERE / "shim_driver.c"]
+    compile_c([*flags, *parts, *EthosU.shim, "-ldl", "-o", program])
     made = {
         "cmd_data": np.array(b"COP1test"), "weight_data": np.frombuffer(b"weights", np.uint8),
         "scratch_size": np.array(128), "scratch_fast_size": np.array(0),

@@ -1,11 +1,11 @@
-/* Runs the shim on the blob in a file: an image of [1, 3, 4, 5] goes through, and comes out the same. */
+/* Runs the shim API on the blob in a file: an image of [1, 3, 4, 5] goes through, and comes out the same. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "armlet_npu.h"
 
-extern const armlet_npu_api armlet_npu_ethos_u;
+extern const armlet_npu_api API;
 
 int main(int count, char **arguments) {
     static _Alignas(64) unsigned char blob[4096];
@@ -17,7 +17,7 @@ int main(int count, char **arguments) {
     const void *inputs[] = {x};
     void *outputs[] = {y}, *region = NULL;
     char error[128] = "";
-    const armlet_npu_api *api = &armlet_npu_ethos_u;
+    const armlet_npu_api *api = &API;
     armlet_status status = api->create(&b, &region, error, sizeof error);
     if (status == ARMLET_OK) {
         status = api->run(region, inputs, outputs, error, sizeof error);
