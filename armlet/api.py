@@ -41,7 +41,7 @@ from armlet.errors import (
 )
 from armlet.frontends import Problem, Report, Shapes
 from armlet.manifest import manifest
-from armlet.quantization import INTEGER, Options, quantized_for
+from armlet.quantization import INTEGER, WEIGHTS, Options, quantized_for
 from armlet.reference import Arrays, is_quantised, reference_of
 from armlet.rpc.device import device
 from armlet.rpc.meter import DeviceMeter
@@ -54,7 +54,7 @@ from armlet.verify import Model, verify, verify_devices
 PathLike = str | os.PathLike[str]
 
 #: what models are computed in; those of integers take data to quantise by
-PRECISIONS = ("fp32", "fp16", *INTEGER)
+PRECISIONS = ("fp32", "fp16", *INTEGER, *WEIGHTS)
 
 
 def load(path: PathLike, shapes: Shapes | None = None) -> Module:
@@ -135,7 +135,8 @@ def compile(
     left out for ``max_bytes``, the most that the artifact may take (``SizeError`` if it
     cannot). With "int8" layers are computed in integers where that is faster, and within the
     limit of ``quantization``; with "int8-only" all that can be. Then ``data`` are samples, as
-    ``quantization.samples_of`` takes them. ``npu`` names back ends, such as
+    ``quantization.samples_of`` takes them. "int8-weights" and "int16-weights" keep weights in
+    so few bits and calculate in floats. ``npu`` names back ends, such as
     "ethos-u:u55-128", which are asked in this order for the parts of the model that they take;
     the CPU does the rest, and everything where the device is not there. With ``require_npu``
     they must take all, however slow (``PartitionError`` with every reason). ``name`` is the
@@ -151,10 +152,10 @@ def compile(
     require_static(module)
     better = versions_of(chosen) if multiversion else []
     report = None
-    if precision in INTEGER:
+    if precision in (*INTEGER, *WEIGHTS):
         best = (better or [chosen])[-1]
         made_of = quantized_for(module, precision, data, quantization, best, records, progress)
-        module, data, report = made_of.module, made_of.first, made_of.report
+        module, data, report = made_of.module, made_of.data, made_of.report
     _check_data(module, data or {})
     half = _half(module, precision, check_range, data or {})
     if half and not (better or [chosen])[-1].half_storage:
@@ -165,7 +166,7 @@ def compile(
         module, chosen, progress, Dump(Path(dump)) if dump else None, records, half, better,
         [*back_ends_of(npu), *_gpu(gpu, module, half)], require_npu,
     )  # fmt: skip
-    if report:
+    if not half:
         made = dataclasses.replace(made, precision=precision, quantization=report)
     if tolerance is None:
         tolerance = HALF_TOLERANCE if half else TOLERANCE

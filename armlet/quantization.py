@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from armlet.compiler.build import Progress, require_static
-from armlet.compiler.ir import Module
+from armlet.compiler.ir import Function, Module
 from armlet.compiler.quantize.calibrate import Sample
+from armlet.compiler.quantize.layers import Layer
 from armlet.compiler.quantize.post_training import Options, Quantized
 from armlet.compiler.quantize.post_training import quantize as quantize_module
 from armlet.compiler.quantize.report import Report
+from armlet.compiler.quantize.weight_only import rounded_weights
 from armlet.compiler.records import Records
 from armlet.errors import InputError, QuantizationError, SettingError
 from armlet.frontends.onnx import quantized as onnx_file
@@ -25,6 +28,8 @@ PathLike = str | os.PathLike[str]
 
 #: precisions of integers: the fastest mixture with float32 within a limit; whatever can be
 INTEGER = ("int8", "int8-only")
+#: precisions of weights alone, which need no data -> the dtype that they are kept in
+WEIGHTS = {"int8-weights": "int8", "int16-weights": "int16"}
 
 
 def samples_of(module: Module, data: Mapping[str, np.ndarray]) -> list[Sample]:
@@ -94,6 +99,36 @@ def quantize(
     computes faster in floats stay so. Raises what ``load`` raises, ``InputError``, ``SettingError``
     and ``QuantizationError``; ``output`` is written whole or not at all.
     """
+    module, source, may = _opened(model, shapes, "int8")
+    chosen = target_of(target) if isinstance(target, str) else target
+    samples = samples_of(module, data)
+    made = quantize_module(module, samples, options or Options(), progress, chosen, may=may)
+    onnx_file.write(source, made.plain, made.recipe, Path(output), made.equalized)
+    return made
+
+
+def round_weights(
+    model: Module | PathLike,
+    output: PathLike,
+    precision: str,
+    *,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> int:
+    """Writes an ONNX model with weights in few bits, and DequantizeLinear for them.
+
+    ``precision`` is one of ``WEIGHTS``. Returns of how many layers; raises what ``quantize`` does.
+    """
+    dtype = WEIGHTS[precision]
+    module, source, may = _opened(model, shapes, dtype)
+    _, plain, recipe = rounded_weights(module, dtype, may)
+    onnx_file.write(source, plain, recipe, Path(output))
+    return len(recipe.layers)
+
+
+def _opened(
+    model: Module | PathLike, shapes: Mapping[str, tuple[int, ...]] | None, dtype: str
+) -> tuple[Module, Any, Callable[[Layer, Function], bool]]:
+    """The module, its file to be written again, and which layers have a place there."""
     from armlet.api import load
 
     module = model if isinstance(model, Module) else load(model, shapes)
@@ -102,26 +137,20 @@ def quantize(
         raise QuantizationError(
             f"what is written is ONNX, and this model is {module.metadata.get('format')}",
             where=str(module.metadata.get("path", "")),
-            way_out="armlet compile --precision int8, which takes every format",
+            way_out="armlet compile --precision, which takes every format",
         )
-    chosen = target_of(target) if isinstance(target, str) else target
-    source = onnx_file.read(Path(str(module.metadata["path"])))
+    source = onnx_file.read(Path(str(module.metadata["path"])), dtype)
     names = onnx_file.names_in(source)
-    made = quantize_module(
-        module, samples_of(module, data), options or Options(), progress, chosen,
-        may=lambda layer, function: onnx_file.can_write(layer, function, names),
-    )  # fmt: skip
-    onnx_file.write(source, made, Path(output))
-    return made
+    return module, source, lambda layer, function: onnx_file.can_write(layer, function, names)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A quantised module, what its first sample is, and what to tell of it."""
+    """A module to compile in integers, sample data of its own, and what to tell of it."""
 
     module: Module
-    first: Sample
-    report: Report
+    data: Mapping[str, np.ndarray] | None
+    report: Report | None
 
 
 def quantized_for(
@@ -133,7 +162,10 @@ def quantized_for(
     records: Records | None,
     progress: Progress,
 ) -> Prepared:
-    """For ``compile``: in a precision of ``INTEGER``, for a target."""
+    """For ``compile``: in a precision of ``INTEGER`` or ``WEIGHTS``, for a target."""
+    if precision in WEIGHTS:
+        rounded, _, _ = rounded_weights(module, WEIGHTS[precision], lambda layer, function: True)
+        return Prepared(rounded, data, None)
     if not data:
         raise SettingError(
             f"precision {precision} needs data like those of the application",

@@ -71,7 +71,8 @@ class OnnxRuntime(Runtime):
     """ONNX Runtime on the model's file.
 
     ``literal``: as the file says, without its optimiser. Its integer kernels saturate sums of two
-    products on x86 without VNNI, so that a quantised model's answer would be another one.
+    products on x86 without VNNI, so that a quantised model's answer would be another one;
+    and it rounds what is multiplied by weights that alone are quantised.
     """
 
     name = "ONNX Runtime"
@@ -280,4 +281,5 @@ def reference_of(module: Module, threads: int = 0) -> Reference:
     runtime = RUNTIMES.get(str(module.metadata.get("format")))
     if not path or runtime is None or not is_installed(runtime):
         return Interpreter(module)
-    return runtime(Path(path), threads, is_quantised(module))
+    rounded = any(call.op.name == "dequantize" for call in module.main)
+    return runtime(Path(path), threads, rounded or is_quantised(module))

@@ -7,6 +7,7 @@ from armlet.compiler.passes import compose_arrangements, form_views
 from armlet.compiler.passes.narrow_to_half import LARGEST, narrow_to_half
 from armlet.compiler.passes.pipeline import Pass
 from armlet.compiler.passes.sign_bytes import sign_bytes
+from armlet.compiler.passes.store_bytes import store_bytes
 from armlet.compiler.passes.store_half import store_half
 from armlet.compiler.ranges import Half, findings
 from armlet.compiler.records import Records
@@ -39,6 +40,7 @@ def cpu_passes(
         (SELECT, lambda f: select(f, target, records)),
         ("compose_arrangements", compose_arrangements.run),
         ("form_views", form_views.run),
+        ("store_bytes", store_bytes),
         *store,
     ]
 

@@ -150,6 +150,53 @@ def test_equalised_weights_are_written_for_layers_in_floats_too(network, tmp_pat
     assert "w2_quantized" not in {i.name for i in onnx.load(tmp_path / "q.onnx").graph.initializer}
 
 
+@pytest.fixture
+def wide(tmp_path):
+    """A convolution and a product with many weights."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], name="conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("GlobalAveragePool", ["r"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("MatMul", ["f", "v"], ["y"], name="product"),
+    ]
+    shapes = {"w": (256, 64, 3, 3), "b": (256,), "v": (256, 300)}
+    initial = [
+        numpy_helper.from_array(RNG.standard_normal(s).astype("f"), n) for n, s in shapes.items()
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64, 8, 8])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 300])
+    graph = helper.make_graph(nodes, "wide", [x], [y], initial)
+    path = tmp_path / "wide.onnx"
+    opsets = [helper.make_opsetid("", 13)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), str(path))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("precision", "share", "allowed"),
+    [
+        ("int8-weights", 0.27, 0.02),
+        pytest.param("int16-weights", 0.52, 1e-4, marks=pytest.mark.slow),
+    ],
+)
+def test_weights_alone_are_small_in_files_and_artifacts(precision, share, allowed, wide, tmp_path):
+    output = tmp_path / "q.onnx"
+    assert quantization.round_weights(wide, output, precision) == 2
+    onnx.checker.check_model(onnx.load(output), full_check=True)
+    assert output.stat().st_size <= share * wide.stat().st_size
+    x = {"x": RNG.standard_normal((1, 64, 8, 8)).astype("f")}
+    right, rounded = (OnnxRuntime(p, literal=True).run(x)["y"] for p in (wide, output))
+    through, direct = api.compile(output), api.compile(wide, precision=precision)
+    floats = 4 * sum(np.prod(i.dims) for i in onnx.load(wide).graph.initializer)
+    for made in (through, direct):
+        assert made.manifest["constant_bytes"] <= share * floats
+        found = made.run(x)["y"]
+        assert np.linalg.norm(found - rounded) <= 1e-5 * np.linalg.norm(right)
+        assert 1e-7 < np.linalg.norm(found - right) / np.linalg.norm(right) < allowed
+    assert direct.manifest["precision"] == precision and direct.manifest["quantization"] is None
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

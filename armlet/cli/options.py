@@ -99,9 +99,10 @@ HalfTolerance = Annotated[
 Precision = Annotated[
     str,
     typer.Option(
-        metavar="fp32|fp16|int8|int8-only",
+        metavar="fp32|fp16|int8|int8-only|int8-weights|int16-weights",
         help="What to calculate in. On CPUs that cannot calculate in fp16, what to store in. int8: "
-        "layers that are faster so; int8-only: every layer that can be; with --data.",
+        "layers that are faster so; int8-only: every layer that can be; with --data. int8-weights, "
+        "int16-weights: weights alone, in the file and in memory.",
     ),
 ]
 CheckRange = Annotated[

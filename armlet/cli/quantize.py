@@ -8,10 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
+from armlet.errors import SettingError
+
 from . import show
 from .options import (
     BYTE,
     Bgr,
+    Data,
     Equalize,
     Json,
     MaxDrop,
@@ -30,15 +33,15 @@ def quantize(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="Q.onnx", help="Where to write it.")
     ],
-    data: Annotated[
-        Path,
-        typer.Option(
-            metavar="FILE|DIR",
-            help="Samples like those of the application: .npz by name, .npy for a model of one "
-            "input, one after the other; or a folder of pictures.",
-        ),
-    ],
+    data: Data = None,
     shape: Shapes = None,
+    precision: Annotated[
+        str,
+        typer.Option(
+            metavar="int8|int8-weights|int16-weights",
+            help="Layers by data, or weights alone without.",
+        ),
+    ] = "int8",
     target: Annotated[
         str,
         typer.Option(metavar="NAME", help="Leave layers in float32 that it computes faster so."),
@@ -65,20 +68,44 @@ def quantize(
     from .samples import read_data
 
     options = Options(method, metric, max_drop, equalize)
+    _check(precision, data)
     check_writable(output)
     with show.working(f"quantising {model.name}") as progress:
         module = api.load(model, shapes_of(shape))
+        if data is None:
+            count = quantization.round_weights(module, output, precision)
+            _show(model, output, {"rounded_layers": count}, json)
+            return
         samples = read_data(data, module, Pixels(scale, mean, std, bgr))
         made = quantization.quantize(
             module, output, samples, target=target or None, options=options, progress=progress
         )
-    report = made.report.as_dict()
+    _show(model, output, made.report.as_dict(), json)
+
+
+def _check(precision: str, data: Path | None) -> None:
+    from armlet.quantization import WEIGHTS
+
+    if precision not in ("int8", *WEIGHTS):
+        known = ", ".join(("int8", *WEIGHTS))
+        raise SettingError(f"precision {precision!r} is unknown", way_out=f"use one of {known}")
+    if (data is None) != (precision in WEIGHTS):
+        what = "needs data" if data is None else "takes no data"
+        way_out = "--data FILE.npz or a folder of pictures for int8, and nothing for weights alone"
+        raise SettingError(f"precision {precision} {what}", way_out=way_out)
+
+
+def _show(model: Path, output: Path, report: dict[str, Any], json: bool) -> None:
     sizes = model.stat().st_size, output.stat().st_size
     if json:
         show.as_json({"output": str(output), "bytes": sizes[1], **report})
         return
     whole = f"{show.size(sizes[1])}, {sizes[1] / sizes[0]:.0%} of {model.name}"
-    show.pairs([("wrote", str(output)), ("size", whole), *facts(report)])
+    lines: list[tuple[str, object]] = [("wrote", str(output)), ("size", whole)]
+    if "layers" not in report:
+        show.pairs([*lines, ("layers", f"weights of {report['rounded_layers']}")])
+        return
+    show.pairs([*lines, *facts(report)])
     layers(report)
 
 

@@ -15,7 +15,7 @@ the sink of a group of its own; it joins the group of its readers when
        elementwise call               into an epilogue, of whose shape it is,
        elementwise call               into a reduction that reads each element once
                                       (it becomes its prologue),
-       cast of a constant             into whoever reads it, and
+       cast or dequantize of constants  into whoever reads it, and
   3. inlining it does not compute too much twice: a call that is read through a reader
      which visits elements more than once (a broadcast, a resize) must be cheap.
 
@@ -34,6 +34,7 @@ from armlet.compiler.ir import Call, Const, Function
 from armlet.compiler.ir.group import Group
 from armlet.compiler.ops import Fusion, Op
 from armlet.compiler.ops.elementwise import Cast
+from armlet.compiler.ops.quantize import Dequantize
 from armlet.compiler.ops.resize import Resize
 from armlet.compiler.ops.shape import Reshape
 
@@ -144,7 +145,8 @@ def _legal(call: Call, group: _Open, function: Function) -> bool:
 
 
 def _converts_constant(call: Call) -> bool:
-    return isinstance(call.op, Cast) and isinstance(call.operands[0], Const)
+    known = all(isinstance(v, Const) for v in call.operands)
+    return known and isinstance(call.op, (Cast, Dequantize))
 
 
 def _has_epilogue(call: Call, group: _Open, anchor: Call) -> bool:

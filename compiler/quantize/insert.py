@@ -68,24 +68,23 @@ class _Writer:
         weights = self.recipe.layers.get(call.outputs[0].name)
         if weights is not None:
             self.b.source = call.source
-            operands = [operands[0], *self._weights(call, weights)]
+            operands[1] = self._weights(call, weights)
+            if weights.bias is not None:
+                operands = [*operands[:2], self._bias(call, weights)]
         self.b.bindings.append(replace(call, operands=tuple(operands)))
 
-    def _weights(self, call: Call, weights: Weights) -> list[Value]:
+    def _weights(self, call: Call, weights: Weights) -> Value:
         name = call.operands[1].name
-        made: list[Value] = [
-            self.b.call(
-                Dequantize(),
-                self.b.const(weights.data, name + QUANTIZED),
-                self.b.const(weights.broadcast(), f"{name}_scale"),
-                self.b.const(np.zeros((), np.int8), f"{name}_zero_point"),
-                name=name + DEQUANTIZED,
-            )
-        ]
-        if weights.bias is not None:
-            scale = self._input_scale(call) * weights.scale
-            made.append(self.b.const(weights.bias.astype(np.float32) * scale, f"{name}_bias"))
-        return made
+        return self.b.call(
+            Dequantize(),
+            self.b.const(weights.data, name + QUANTIZED),
+            self.b.const(weights.broadcast(), f"{name}_scale"),
+            self.b.const(np.zeros((), weights.data.dtype), f"{name}_zero_point"),
+            name=name + DEQUANTIZED,
+        )
 
-    def _input_scale(self, call: Call) -> np.float32:
-        return np.float32(self.recipe.tensors[call.operands[0].name].scale)
+    def _bias(self, call: Call, weights: Weights) -> Value:
+        assert weights.bias is not None
+        scale = np.float32(self.recipe.tensors[call.operands[0].name].scale) * weights.scale
+        bias = weights.bias.astype(np.float32) * scale
+        return self.b.const(bias, f"{call.operands[1].name}_bias")

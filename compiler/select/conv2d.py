@@ -26,6 +26,7 @@ from armlet.compiler.ops.blocked import (
 from armlet.compiler.ops.nn import Conv2d
 from armlet.compiler.ops.toom_cook import POINTS, TAPS, error_bound
 from armlet.compiler.ops.winograd import Conv2dWinograd, pack_winograd_weight
+from armlet.compiler.passes.store_bytes import integers_of
 from armlet.targets import Target
 
 from .form import Constant, Form
@@ -131,10 +132,15 @@ def _direct(p: Problem) -> Iterator[Form]:
 
 
 def _winograd(p: Problem) -> Iterator[Form]:
-    """One form for each tile whose error is small enough, where inputs fill vectors."""
+    """One form for each tile whose error is small enough, where inputs fill vectors.
+
+    Not of weights that are stored in few bits, as their transforms are not.
+    """
     o, block = p.out_block, block_of(p.channels, p.lanes)
     shape = (*p.weight.data.shape[2:], *p.op.strides, *p.op.dilations, p.op.group)
     if shape != (TAPS, TAPS, 1, 1, 1, 1, 1) or block < p.lanes or p.op.wide_sums:
+        return
+    if integers_of(p.weight.data, (0,)):
         return
     for tile in POINTS:
         if error_bound(tile, p.channels, p.x.dtype) > LARGEST_ERROR[p.x.dtype]:

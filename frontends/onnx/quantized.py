@@ -25,12 +25,11 @@ from armlet.compiler.link.publish import writing
 from armlet.compiler.ops.nn import Conv2d
 from armlet.compiler.quantize.insert import DEQUANTIZED, QUANTIZED
 from armlet.compiler.quantize.layers import Layer, layers_of
-from armlet.compiler.quantize.post_training import Quantized
-from armlet.compiler.quantize.recipe import Scaled, Weights
+from armlet.compiler.quantize.recipe import Recipe, Weights
 from armlet.errors import QuantizationError
 
-#: the first version with a scale for each channel
-OPSET = 13
+#: the first version with a scale for each channel, and that with such numbers
+OPSETS = {"int8": 13, "int16": 21}
 
 
 def names_in(model: onnx.ModelProto) -> set[str]:
@@ -57,40 +56,46 @@ def result_of(layer: Layer, function: Function, names: set[str]) -> tuple[str, C
     return (readers[0].output.name, other) if known else None  # type: ignore[return-value]
 
 
-def read(path: Path) -> onnx.ModelProto:
-    """The file at the version of ONNX that has what is to be written."""
-    model = onnx.load(str(path))
-    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), OPSET)
-    if opset >= OPSET:
+def read(path: Path, dtype: str = "int8") -> onnx.ModelProto:
+    """The file at the version of ONNX that has integers of that kind, or a later one."""
+    model, needed = onnx.load(str(path)), OPSETS[dtype]
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), needed)
+    if opset >= needed:
         return model
     try:
-        return onnx.version_converter.convert_version(model, OPSET)
+        return onnx.version_converter.convert_version(model, needed)
     except Exception as error:  # it is C++ and has no exceptions of its own
         raise QuantizationError(
-            f"scales of channels need ONNX's opset {OPSET}, and from {opset} it cannot be "
-            f"converted: {str(error).splitlines()[0]}",
+            f"{dtype} with scales of channels needs ONNX's opset {needed}, and from {opset} it "
+            f"cannot be converted: {str(error).splitlines()[0]}",
             where=str(path),
-            way_out=f"export it with opset {OPSET}, or compile it with --precision int8",
+            way_out=f"export it with opset {needed}, or give the precision to armlet compile",
         ) from None
 
 
-def write(model: onnx.ModelProto, quantized: Quantized, output: Path) -> None:
-    """``model`` is what ``read`` made of the source, and is changed."""
-    _Writer(model, quantized).write()
+def write(
+    model: onnx.ModelProto, function: Function, recipe: Recipe, output: Path, every: bool = False
+) -> None:
+    """``model`` is what ``read`` made of the source, and is changed.
+
+    ``function`` is what the recipe is for; with ``every`` its layers in floats are written, too.
+    """
+    _Writer(model, function, recipe, every).write()
     onnx.checker.check_model(model)
     with writing(output) as file:
         file.write(model.SerializeToString())
 
 
 class _Writer:
-    def __init__(self, model: onnx.ModelProto, quantized: Quantized) -> None:
-        self.graph, self.recipe = model.graph, quantized.recipe
-        self.function = quantized.plain
+    def __init__(
+        self, model: onnx.ModelProto, function: Function, recipe: Recipe, every: bool
+    ) -> None:
+        self.graph, self.function, self.recipe = model.graph, function, recipe
         names = names_in(model)
         self.layers: dict[str, tuple[Layer, Const | None]] = {}
         for layer in layers_of(self.function):
             found = result_of(layer, self.function, names)
-            if found and (layer.name in self.recipe.layers or quantized.equalized):
+            if found and (layer.name in recipe.layers or every):
                 self.layers[found[0]] = layer, found[1]
         self.taken = names | {i.name for i in self.graph.initializer}
         self.nodes: list[onnx.NodeProto] = []
@@ -146,7 +151,7 @@ class _Writer:
         if weights is None:
             operands = [self._constant(v.data, v.name) for v in _own(layer)]
         else:
-            operands = self._weights(layer, weights, self.recipe.tensors[layer.x.name])
+            operands = self._weights(layer, weights)
         result = node.output[0]
         inputs, op = [layer.x.name, *operands], layer.call.op
         if isinstance(op, Conv2d):
@@ -163,17 +168,20 @@ class _Writer:
             product = self._node("MatMul", inputs, f"{result}_product")
             self._node("Add", [product, self._constant(added.data, added.name)], result)
 
-    def _weights(self, layer: Layer, weights: Weights, x: Scaled) -> list[str]:
+    def _weights(self, layer: Layer, weights: Weights) -> list[str]:
         name = layer.weight.name
         scale = self._constant(weights.scale, f"{name}_scale")
-        zero = self._constant(np.zeros(len(weights.scale), np.int8), f"{name}_zero_point")
+        zero = self._constant(
+            np.zeros(len(weights.scale), weights.data.dtype), f"{name}_zero_point"
+        )
         data = self._constant(weights.data, name + QUANTIZED)
         made = [self._dequantized([data, scale, zero], data, weights.axis)]
-        if weights.bias is not None:
-            units = self._constant(np.float32(x.scale) * weights.scale, f"{name}_bias_scale")
-            data = self._constant(weights.bias, f"{name}_bias{QUANTIZED}")
-            made.append(self._dequantized([data, units], data, 0))
-        return made
+        if weights.bias is None:
+            return [*made, *(self._constant(v.data, v.name) for v in _own(layer)[1:])]
+        x = self.recipe.tensors[layer.x.name]
+        units = self._constant(np.float32(x.scale) * weights.scale, f"{name}_bias_scale")
+        data = self._constant(weights.bias, f"{name}_bias{QUANTIZED}")
+        return [*made, self._dequantized([data, units], data, 0)]
 
     def _dequantized(self, inputs: list[str], name: str, axis: int) -> str:
         return self._node("DequantizeLinear", inputs, f"{name}{DEQUANTIZED}", axis=axis)

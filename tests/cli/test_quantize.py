@@ -75,6 +75,8 @@ def test_compile_takes_the_same_options(small_cnn, pictures, tmp_path, document)
         (("--max-drop", "-1"), "not possible"),
         (("--data", "/nowhere.npz"), "/nowhere.npz"),
         (("--data", "."), "no pictures"),
+        (("--precision", "int4"), "precision 'int4' is unknown"),
+        (("--precision", "int8-weights"), "takes no data"),
     ],
 )
 def test_what_cannot_be_is_told(options, message, small_cnn, samples, tmp_path, capsys):
@@ -83,3 +85,11 @@ def test_what_cannot_be_is_told(options, message, small_cnn, samples, tmp_path, 
     arguments = ("quantize", small_cnn, "-o", output, *SHAPE, *data, *options)
     assert main([str(a) for a in arguments]) == 2
     assert message in capsys.readouterr().err and not output.exists()
+
+
+def test_weights_alone_need_no_data(small_cnn, tmp_path, document, shell):
+    arguments = ("quantize", small_cnn, "-o", tmp_path / "q.onnx", *SHAPE)
+    found = document(*arguments, "--precision", "int8-weights")
+    assert found["rounded_layers"] == 1
+    assert "weights of 1" in shell(*arguments, "--precision", "int16-weights")
+    assert main([str(a) for a in arguments]) == 2
