@@ -42,7 +42,7 @@ from armlet.errors import (
 from armlet.frontends import Problem, Report, Shapes
 from armlet.manifest import manifest
 from armlet.quantization import INTEGER, WEIGHTS, Options, quantized_for
-from armlet.reference import Arrays, is_quantised, reference_of
+from armlet.reference import Arrays, is_quantised, reference_of, starts
 from armlet.rpc.device import device
 from armlet.rpc.meter import DeviceMeter
 from armlet.rpc.registry import Entry, entry
@@ -279,7 +279,8 @@ def finish(
     """Links what ``build`` made, opens it and compares it with its source."""
     progress("reference", 0, 1)
     reference = reference_of(made.module)
-    feeds = {**selftest.inputs(made.plan.inputs), **(data or {})}
+    state = starts(made.module)
+    feeds = {**selftest.inputs(made.plan.inputs), **(data or {}), **state}
     right: Arrays = reference.run(feeds)
     right = {name: right[name] for name in made.module.outputs}
     allowed = allowances(reference, feeds, right, tolerance)
@@ -290,7 +291,9 @@ def finish(
     # the artifact's own self-test runs on its own inputs, and on accelerators that are there
     loose = max((b.tolerance for b in made.back_ends), default=0.0) if made.plan.regions else 0.0
     on_device = {key: max(value, loose) for key, value in allowed.items()}
-    expected = None if data else selftest.expect([*right.values()], absolute(on_device, right))
+    expected = (
+        None if data or state else selftest.expect([*right.values()], absolute(on_device, right))
+    )
     progress("link", 0, 1)
     opened = linked(made, expected, reference.name, name)
     while max_bytes is not None and (surplus := opened.path.stat().st_size - max_bytes) > 0:

@@ -155,11 +155,18 @@ class LiteRT(Runtime):
     name = "LiteRT"
     format, package, extra = "tflite", "ai_edge_litert", "litert"
 
-    def __init__(self, path: Path, threads: int = 0, literal: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        threads: int = 0,
+        literal: bool = False,
+        kept: Mapping[str, str] | None = None,
+    ) -> None:
+        """``kept``: outputs that are the next values of variables -> tensors of the model's."""
         from armlet.frontends.tflite import reader
 
         super().__init__(path, threads)
-        self.literal = literal
+        self.literal, self.kept = literal, kept or {}
         model = reader.read(path)
         self.inputs, self.outputs = model.input_names(), model.output_names()
         self.interpreter = self._open()
@@ -205,14 +212,18 @@ class LiteRT(Runtime):
         return dict(zip(self.outputs, found))
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
-        return self._invoke(self.interpreter, feeds)
+        if not self.kept:
+            return self._invoke(self.interpreter, feeds)
+        # an interpreter of its own: variables have in it what they start with
+        found = self.values(feeds, self.kept.values())
+        return {**found, **{name: found[tensor] for name, tensor in self.kept.items()}}
 
     def values(self, feeds: Mapping[str, np.ndarray], names: Iterable[str]) -> Arrays:
         interpreter = self._open(inside=True)
         try:
             found, wanted = self._invoke(interpreter, feeds), set(names)
         except ExecutionError:  # some operators are known to the delegate alone
-            return self.run(feeds)
+            return self._invoke(self.interpreter, feeds)
         for details in interpreter.get_tensor_details():
             if details["name"] in wanted and details["name"] not in found:
                 try:
@@ -281,5 +292,13 @@ def reference_of(module: Module, threads: int = 0) -> Reference:
     runtime = RUNTIMES.get(str(module.metadata.get("format")))
     if not path or runtime is None or not is_installed(runtime):
         return Interpreter(module)
-    rounded = any(call.op.name == "dequantize" for call in module.main)
-    return runtime(Path(path), threads, rounded or is_quantised(module))
+    literal = is_quantised(module) or any(c.op.name == "dequantize" for c in module.main)
+    if runtime is OnnxRuntime:
+        return OnnxRuntime(Path(path), threads, literal)
+    variables = module.metadata.get("variables", {}).values()
+    return LiteRT(Path(path), threads, literal, {v.output: v.tensor for v in variables})
+
+
+def starts(module: Module) -> Arrays:
+    """What the inputs that stand for variables start with; only so can the source be run."""
+    return {name: v.start for name, v in module.metadata.get("variables", {}).items()}

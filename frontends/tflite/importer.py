@@ -23,12 +23,13 @@ from .model import Graph, ModelFile, Operator, Tensor
 from .refused import reason_for
 from .registry import DECLARED, HANDLERS, INTEGERS, Handler
 from .tensors import array_of, dtype_of
+from .variables import OPERATORS, Handle, Variables
 
 #: graphs inside one another
 MAX_DEPTH = 64
 
 #: what an index of a tensor stands for, once it is read or made
-Entry = Union[Operand, Poison, None]
+Entry = Union[Operand, Poison, Handle, None]
 
 
 class Scope:
@@ -47,6 +48,7 @@ class Importer(Walk):
         self.inputs = dict(zip(model.input_names(), inputs))
         super().__init__(path, {n: _declared(t) for n, t in self.inputs.items()}, shapes)
         self.model = model
+        self.variables = Variables()
 
     def run(self) -> None:
         graph = self.model.main
@@ -58,14 +60,23 @@ class Importer(Walk):
                 self.problem("input", name, "", error)
                 scope.values[index] = Poison(name)
         self._graph(scope)
-        for index, name in zip(graph.outputs, self.output_names()):
+        for index, name in zip(graph.outputs, self.model.output_names()):
             self.result(name, self._resolve(scope, index))
+        self.params += self.variables.inputs.values()
+        for name, kept in self.variables.kept().items():
+            self.result(kept.output, self.variables.now[name])
+            first = "zero" if not kept.start.any() else f"{kept.start.reshape(-1)[0]} at first"
+            self.shapes.notes.append(
+                f"variable {name!r} is an input, {first}, and {kept.output!r} its next value"
+            )
 
     def output_names(self) -> tuple[str, ...]:
-        return self.model.output_names()
+        kept = self.variables.kept().values()
+        return (*self.model.output_names(), *(v.output for v in kept))
 
     def metadata(self) -> dict[str, Any]:
-        return {"format": "tflite", "producer": self.model.description}
+        found = {"format": "tflite", "producer": self.model.description}
+        return {**found, "variables": self.variables.kept()}
 
     # -- graphs -----------------------------------------------------------------------------------
 
@@ -155,6 +166,8 @@ class Importer(Walk):
             self.emitter.claim(last.operands[0], transposed_name(name, back), depth)
 
     def _outputs(self, operator: Operator, scope: Scope) -> Sequence[Entry]:
+        if operator.kind in OPERATORS:
+            return self._variable(operator, scope)
         handler = _handler(operator, scope.graph.tensors)
         operands = [self._resolve(scope, i) if i >= 0 else None for i in operator.inputs]
         culprits = [v.culprit for v in operands if isinstance(v, Poison)]
@@ -189,6 +202,28 @@ class Importer(Walk):
         if len(outputs) != len(operator.outputs):
             raise Unsupported(f"it makes {len(outputs)} tensors, not {len(operator.outputs)}")
         return outputs
+
+    def _variable(self, operator: Operator, scope: Scope) -> Sequence[Entry]:
+        """What becomes of an operator on variables."""
+        kind, options = operator.kind, operator.options
+        if kind == "VAR_HANDLE":
+            return [Handle(str(options.get("shared_name") or scope.prefix + "variable"))]
+        if kind == "CALL_ONCE":
+            self.variables.starting = True
+            self._branch(options.get("init_subgraph_index", -1), [], scope, "once")
+            self.variables.starting = False
+            return []
+        handle, *rest = (self._resolve(scope, i) for i in operator.inputs)
+        if not isinstance(handle, Handle):
+            raise Unsupported("its variable is not known at compile time")
+        if kind == "READ_VARIABLE":
+            return [self.variables.read(handle, scope.graph.tensors[operator.outputs[0]])]
+        for value in rest:
+            if isinstance(value, Poison):
+                raise NotReached(value.culprit)
+            name = scope.graph.tensors[operator.inputs[1]].name
+            self.variables.assign(handle, value, name)  # type: ignore[arg-type]
+        return []
 
     def _if(self, operator: Operator, operands: list[Any], scope: Scope) -> Sequence[Entry]:
         """Both branches, as nothing in them has an effect; the condition chooses a result."""

@@ -118,7 +118,9 @@ def _options(b: flatbuffers.Builder, operator: _Operator) -> dict[str, Any]:
         return {}
     values = {}
     for key, value in operator.values.items():
-        if isinstance(value, (tuple, list)):
+        if isinstance(value, str):
+            value = b.CreateString(value)
+        elif isinstance(value, (tuple, list)):
             value = _vector(b, value, "Float32" if isinstance(value[0], float) else "Int32")
         values[_camel(key)] = value
     name = operator.options.__name__
