@@ -92,7 +92,9 @@ class _Partitioner:
         placed = (
             Placed(c, self.place[c], tuple(self.reasons[c]), _macs([c])) for c in self.function
         )
-        return Partition(cut(self.function, ordered), Report(tuple(placed), tuple(self.steps)))
+        return Partition(
+            cut(self.function, ordered).apart(), Report(tuple(placed), tuple(self.steps))
+        )
 
     # -- what a back end takes -----------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from armlet.compiler.ir import Builder, Call, Const, Function, Value, Var
+from armlet.compiler.passes import separate_results
 
 R = TypeVar("R")
 
@@ -51,14 +52,23 @@ class Parts(Generic[R]):
         calls = tuple(c for part in self.parts for c in part.calls)
         return Function(self.params, calls, self.results, self.name)
 
-    def apply(self, change: Callable[[Function], Function]) -> Parts[R]:
-        """What a pass makes of each part."""
+    def apart(self) -> Parts[R]:
+        """Each region's results in bytes of their own: no accelerator writes where it reads."""
+        return self.apply(separate_results.run, lambda part: part.region is not None)
+
+    def apply(
+        self,
+        change: Callable[[Function], Function],
+        where: Callable[[Part[R]], bool] = lambda part: True,
+    ) -> Parts[R]:
+        """What a pass makes of each part of that kind."""
         if len(self.parts) == 1:
             only = change(self.function)
             part = replace(self.parts[0], calls=only.bindings, outputs=only.results)
             return replace(self, params=only.params, results=only.results, parts=(part,))
         joined = _Joined(self.params)
-        parts = tuple(joined.add(part, change(part.function)) for part in self.parts)
+        changed = (change(p.function) if where(p) else p.function for p in self.parts)
+        parts = tuple(map(joined.add, self.parts, changed))
         return replace(self, results=tuple(map(joined.now, self.results)), parts=parts)
 
 
@@ -69,7 +79,6 @@ class _Joined:
         self._names = Builder(p.name for p in params)
         #: what stands for the values of before, and of changed parts
         self._now: dict[Value, Value] = {}
-        self._consts: dict[str, Const] = {}
 
     def now(self, value: Value) -> Value:
         return self._now.get(value, value)

@@ -55,6 +55,24 @@ def test_values_keep_their_names_across_parts_and_new_ones_are_unique():
     assert {"a", "b", "c"} <= {v.name for call in after for v in call.outputs}
 
 
+def test_a_regions_result_that_is_what_it_reads_becomes_a_copy():
+    function = parse(
+        """\
+def main(%x: f32[4]) -> (f32[2,2], f32[2,2]) {
+  %a = relu(%x) : f32[4]  # "a"
+  %b = reshape(%a) {shape=[2,2]} : f32[2,2]  # "b"
+  %c = tanh(%b) : f32[2,2]  # "c"
+  %d = add(%b, %b) : f32[2,2]  # "d"
+  return %c, %d
+}
+"""
+    )
+    a, b, c, d = function.bindings
+    parts = cut(function, [([a], None), ([b, c], "npu"), ([d], None)]).apart()
+    verify(parts.function)
+    assert [call.op.name for call in parts.parts[1].calls] == ["reshape", "tanh", "copy"]
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.data(), st.integers(2, 10))
 def test_parts_of_random_functions_mean_the_same(data, steps):

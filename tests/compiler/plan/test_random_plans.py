@@ -140,8 +140,12 @@ def test_a_random_plan_computes_what_the_function_means(data, steps):
 @given(st.data(), st.integers(2, 14))
 def test_a_region_of_a_random_plan_may_be_done_at_once(data, steps):
     before = separate_results.run(grown(data, steps))
-    marks = [([c], data.draw(st.sampled_from([None, None, "npu"]))) for c in before]
-    parts = cut(before, marks).apply(form_views.run)
+    marks, left = [], list(before)
+    while left:
+        count = data.draw(st.integers(1, len(left)))
+        marks.append((left[:count], data.draw(st.sampled_from([None, "npu"]))))
+        left = left[count:]
+    parts = cut(before, marks).apart().apply(form_views.run)
     function, items, regions = parts.function, [], []
     for part in parts.parts:
         first = sum(not isinstance(i, Call) for i in items)
