@@ -45,16 +45,20 @@ def doctor(
             help="Check compiling for these targets instead: names and commas, or 'all' families.",
         ),
     ] = "",
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="Check this machine's GPU and OpenCL driver instead.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Checks Python, packages, the C toolchain, the CPU and the cache.
 
     With --target, compiles and links a tiny model for each, and runs it where that can be done
-    here. Exit status 1 if something is missing or does not work.
+    here; with --gpu, has the GPU run one. Exit status 1 if something is missing or does not work.
     """
     if show_settings:
         return _settings(json)
-    diagnose(_of_targets(target) if target else EXAMINATIONS, json)
+    others = {"gpu": _gpu} if gpu else _of_targets(target) if target else None
+    diagnose(others or EXAMINATIONS, json)
 
 
 def diagnose(examinations: Mapping[str, Callable[[], Finding]], json: bool) -> None:
@@ -224,6 +228,26 @@ def _end_to_end() -> Finding:
     if not report.passed:
         return Finding("compile", "bad", "a tiny model's self-test fails")
     return Finding("compile", "ok", f"a tiny model compiles and runs for {made.manifest['target']}")
+
+
+def _gpu() -> Finding:
+    """Compiles a tiny model for any GPU and has this machine's run it."""
+    from armlet import api
+
+    made: Any = api.compile(tiny(), gpu="generic", require_npu=True)
+    with made:
+        made.profile(runs=1)
+        (region,) = made.regions
+    if region.live:
+        name = region.steps[0][0].removeprefix("to ")
+        return Finding("gpu", "ok", f"{name} runs a tiny model, with the CPU's answer")
+    text = f"{region.reason}; models run on the CPU"
+    return Finding(
+        "gpu",
+        "note",
+        text,
+        "install the GPU's driver, or name its library: ARMLET_OPENCL_LIBRARY=/path/libOpenCL.so",
+    )
 
 
 EXAMINATIONS: dict[str, Callable[[], Finding]] = {

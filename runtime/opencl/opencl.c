@@ -5,6 +5,7 @@
  * device that fails in a run is not tried again: the region's CPU copy takes over. */
 #include "armlet_npu.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +15,7 @@
 #include "opencl_memory.h"
 
 /* Crossings are steps, too: the first and the last. */
-enum { CROSSINGS = 2, NS_PER_MS = 1000000 };
+enum { CROSSINGS = 2, NS_PER_MS = 1000000, NAME_BYTES = 144 };
 
 typedef struct {
     program_view program;
@@ -25,6 +26,7 @@ typedef struct {
     opencl_launch *launches;
     int64_t most_ns; /* of a launch; 0: no limit */
     int64_t in_ns, out_ns;
+    char to[NAME_BYTES], from[NAME_BYTES]; /* the crossings' names */
     bool profiling, lost;
 } gpu_region;
 
@@ -73,6 +75,8 @@ static bool make_region(gpu_region *r, const armlet_npu_blob *blob, opencl_messa
     if (!r->device || !check_features(r, message) || !make_queue(r, message) ||
         !memory_make(r->device, &r->program, &r->memory, message))
         return false;
+    snprintf(r->to, sizeof r->to, "to %s", r->device->name);
+    snprintf(r->from, sizeof r->from, "from %s", r->device->name);
     /* Last, as it may leave a note of the cache in the message. */
     return opencl_build(r->device, &r->program, blob->cache_dir, r->most_ns != 0, r->programs, message) &&
            make_launches(r, message);
@@ -203,7 +207,7 @@ static armlet_status step(void *region, int32_t index, const char **layer, int64
     if (index < 0 || index > last) return ARMLET_ERROR_ARGUMENT;
     bool crossing = index == 0 || index == last;
     const program_view *p = &r->program;
-    *layer = crossing ? (index ? "from the GPU" : "to the GPU") : p->strings + p->launches[index - 1].layer;
+    *layer = crossing ? (index ? r->from : r->to) : p->strings + p->launches[index - 1].layer;
     *ns = crossing ? (index ? r->out_ns : r->in_ns) : r->launches[index - 1].ns;
     return ARMLET_OK;
 }

@@ -162,9 +162,9 @@ static void profile(void) {
     void *region = create(ARMLET_OK);
     CHECK(armlet_opencl.set_profiling(region, 1) == ARMLET_OK && run(region) == ARMLET_OK);
     CHECK(armlet_opencl.step_count(region) == 4);
-    CHECK(armlet_opencl.step(region, 0, &layer, &ns) == ARMLET_OK && !strcmp(layer, "to the GPU") && ns > 0);
+    CHECK(armlet_opencl.step(region, 0, &layer, &ns) == ARMLET_OK && !strcmp(layer, "to Fake GPU") && ns > 0);
     CHECK(armlet_opencl.step(region, 1, &layer, &ns) == ARMLET_OK && !strcmp(layer, "double") && ns == 4000000);
-    CHECK(armlet_opencl.step(region, 3, &layer, &ns) == ARMLET_OK && !strcmp(layer, "from the GPU") && ns > 0);
+    CHECK(armlet_opencl.step(region, 3, &layer, &ns) == ARMLET_OK && !strcmp(layer, "from Fake GPU") && ns > 0);
     CHECK(armlet_opencl.step(region, 4, &layer, &ns) == ARMLET_ERROR_ARGUMENT);
     CHECK(armlet_opencl.set_profiling(region, 0) == ARMLET_OK && run(region) == ARMLET_OK);
     destroy(region);
