@@ -62,7 +62,7 @@ class Parts(Generic[R]):
         where: Callable[[Part[R]], bool] = lambda part: True,
     ) -> Parts[R]:
         """What a pass makes of each part of that kind."""
-        if len(self.parts) == 1:
+        if len(self.parts) == 1 and self.parts[0].region is None:
             only = change(self.function)
             part = replace(self.parts[0], calls=only.bindings, outputs=only.results)
             return replace(self, params=only.params, results=only.results, parts=(part,))
@@ -114,7 +114,8 @@ class _Joined:
 def cut(function: Function, regions: Iterable[tuple[Sequence[Call], R | None]]) -> Parts[R]:
     """The parts of a function whose bindings are these calls in this order.
 
-    Neighbours without a mark become one part; a function without a marked call is one part.
+    Neighbours without a mark become one part; a function without a marked call is one part, with
+    the function's own inputs and outputs. Those of a marked part are in the order of its calls.
     """
     groups: list[tuple[list[Call], R | None]] = []
     for calls, region in regions:
@@ -135,6 +136,6 @@ def cut(function: Function, regions: Iterable[tuple[Sequence[Call], R | None]]) 
         inputs = tuple(v for v in read if home.get(v) != i)
         outputs = tuple(v for c in calls for v in c.outputs if v in leaving)
         parts.append(Part(tuple(calls), inputs, outputs, region))
-    if len(parts) == 1:
+    if len(parts) == 1 and parts[0].region is None:
         parts = [replace(parts[0], inputs=function.params, outputs=function.results)]
     return Parts(function.params, function.results, function.name, tuple(parts))

@@ -46,6 +46,16 @@ def test_neighbours_without_a_mark_are_one_part():
     assert parts.parts[0].outputs == function.results
 
 
+def test_a_region_of_everything_has_its_results_in_the_order_of_its_calls():
+    """As its program has them, whatever the order of the function's results."""
+    text = TEXT.replace("-> f32[1,16,4,4] {", "-> (f32[1,16,4,4], f32[1,16,4,4]) {")
+    function = parse(text.replace("return %c", "return %c, %b"))
+    parts = cut(function, [(function.bindings, "npu")])
+    for made in (parts, parts.apply(lambda f: f)):
+        assert [*map(str, made.parts[0].outputs)] == ["%b", "%c"]
+        assert [*map(str, made.function.results)] == ["%c", "%b"]
+
+
 def test_values_keep_their_names_across_parts_and_new_ones_are_unique():
     function = parse(TEXT)
     a, b, c = function.bindings
