@@ -27,11 +27,16 @@ from armlet.compiler.ops.blocked import (
 )
 from armlet.compiler.ops.nn import Conv2d
 from armlet.compiler.ops.shape import Concat
+from armlet.compiler.ops.toom_cook import TAPS, error_bound
+from armlet.compiler.ops.winograd import Conv2dWinograd, pack_winograd_weight
+from armlet.compiler.select.conv2d import LARGEST_ERROR
 from armlet.compiler.select.form import Constant, Form, four_axes, is_scalar
 from armlet.compiler.select.layouts import ROW_MAJOR, blocked_name, channels_of
 
 #: channels of a texel
 BLOCK = 4
+#: channels below which transforms cost more than Winograd's convolution saves
+LEAST = 16
 _FLOATS = ("float32", "float16")
 
 
@@ -66,6 +71,9 @@ def _convolution(call: Call) -> Form | None:
     constants = [_packed_bias(b, out) for b in bias]
     if op.group == channels == out and out > 1:
         return _depthwise(op, w, constants)
+    tile = _tile(call)
+    if tile:
+        return _winograd(op, w, channels, tile, constants)
     return _direct(op, w, channels, constants)
 
 
@@ -81,6 +89,29 @@ def _depthwise(op: Conv2d, w: Const, constants: list[Constant]) -> Form:
         lambda: pack_depthwise_weight(w.data, BLOCK),
     )  # fmt: skip
     made = DepthwiseConv2dBlocked(op.strides, op.pads, op.dilations, channels=out)
+    return Form(made, (BLOCK,), BLOCK, (packed, *constants))
+
+
+def _tile(call: Call) -> int:
+    """The tile of Winograd's convolution, or 0 where it would not help or its error is large."""
+    op, (x, w) = call.op, call.operands[:2]
+    assert isinstance(op, Conv2d)
+    shape = (*w.type.static_shape[2:], *op.strides, *op.dilations, op.group)
+    out, channels = w.type.static_shape[:2]
+    if shape != (3, 3, 1, 1, 1, 1, 1) or min(out, channels) < LEAST or op.wide_sums:
+        return 0
+    errors = {tile: error_bound(tile, channels, x.type.dtype) for tile in (4, 2)}
+    return next((t for t, e in errors.items() if e <= LARGEST_ERROR[x.type.dtype]), 0)
+
+
+def _winograd(op: Conv2d, w: Const, channels: int, tile: int, constants: list[Constant]) -> Form:
+    out = w.data.shape[0]
+    packed = Constant(
+        f"{w.name}@winograd{tile}",
+        w.type.with_shape(((tile + TAPS - 1) ** 2, blocks(out, BLOCK), channels, BLOCK)),
+        lambda: pack_winograd_weight(w.data, tile, BLOCK),
+    )
+    made = Conv2dWinograd(tile=tile, pads=op.pads, in_channels=channels, out_channels=out)
     return Form(made, (BLOCK,), BLOCK, (packed, *constants))
 
 

@@ -7,7 +7,7 @@ The region's parameters and results are plain float32 tensors; what lies between
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from armlet.compiler.ir import Call, Function, Value, Var
 from armlet.compiler.ir.group import Group
@@ -18,8 +18,8 @@ from armlet.compiler.select.transposed import expand_by
 from armlet.errors import InternalError
 from armlet.schedules.opencl import template_for
 from armlet.schedules.opencl.kernel import Scratch, Step
-from armlet.schedules.opencl.storage import Storage
-from armlet.targets.gpu import IMAGE_SIDE, Gpu
+from armlet.schedules.opencl.storage import Storage, texels_of
+from armlet.targets.gpu import Gpu
 
 from .forms import BLOCK, choose
 from .plan import assemble
@@ -85,10 +85,9 @@ def _storage(value: Value, interface: bool, viewed: bool, gpu: Gpu) -> Storage:
     texels = type.rank == 5 and type.shape[4] == BLOCK and type.dtype in ("float32", "float16")
     if interface or not texels:
         return Storage.plain(type)
-    n, blocks, height, width, _ = type.static_shape
-    fits = width <= IMAGE_SIDE and n * blocks * height <= IMAGE_SIDE
-    image = gpu.images and isinstance(value, Var) and not viewed and fits
-    return Storage(type.static_shape, type.dtype, True, image)
+    found = texels_of(type.static_shape, type.dtype, gpu)
+    image = found.image and isinstance(value, Var) and not viewed
+    return replace(found, image=image)
 
 
 def _steps(group: Group, gpu: Gpu, storage: dict[Value | Scratch, Storage]) -> tuple[Step, ...]:

@@ -8,12 +8,18 @@ from __future__ import annotations
 from armlet.compiler.ir.group import Group
 from armlet.targets.gpu import Gpu
 
+from .conv2d_depthwise import Conv2dDepthwise
 from .conv2d_direct import Conv2dDirect
+from .conv2d_winograd import Conv2dWinogradTiles
 from .generic import Generic
+from .matmul import Product
 from .template import GpuTemplate, Storages
 
 TEMPLATES: tuple[GpuTemplate, ...] = (
     Conv2dDirect(),
+    Conv2dWinogradTiles(),
+    Conv2dDepthwise(),
+    Product(),
     Generic(),
 )
 

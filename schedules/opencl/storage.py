@@ -15,6 +15,7 @@ import numpy as np
 
 from armlet.compiler.ir import TensorType
 from armlet.compiler.ops.lazy import tirx
+from armlet.targets.gpu import IMAGE_SIDE, Gpu
 
 from ..tensor_graph import stored
 from .expression import C_NAMES, LANES, named, texel
@@ -80,3 +81,10 @@ class Storage:
             x, y = place
             return f"write_image{_SUFFIX[self.dtype]}({name}, (int2)({x}, {y}), {value});"
         return f"{name}[{place[0]}] = {value};"
+
+
+def texels_of(shape: tuple[int, ...], dtype: str, gpu: Gpu) -> Storage:
+    """Of blocked tensors: an image, where the GPU has them and this one fits."""
+    n, blocks, height, width, _ = shape
+    fits = width <= IMAGE_SIDE and n * blocks * height <= IMAGE_SIDE
+    return Storage(shape, dtype, True, gpu.images and fits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from armlet.compiler.ops.lazy import tirx
@@ -65,42 +65,37 @@ class TexelTile:
         product = f"convert_float4({x} * {weight})" if self.wide else f"{x} * {weight}"
         self.code.line(f"{a} += {product};")
 
-    def load_row(
-        self, name: str, storage: Storage, c: Any, y: Any, x0: Any, columns: Sequence[int],
-        op: Windowed,
-    ) -> dict[int, str]:  # fmt: skip
-        """Texels of row ``y`` from ``x0`` on, zero outside the input: a name for each column.
+    def load(
+        self, name: str, storage: Storage, c: Any, y: Any, x: Any, op: Windowed
+    ) -> dict[tuple[int, int], str]:
+        """The texels that the pixels (i, j) read, zero outside the input: their names.
 
-        ``c`` counts images times blocks.
+        ``y`` and ``x`` are those of the first pixel; ``c`` counts images times blocks.
         """
         code, (_, _, height, width, _) = self.code, storage.shape
         top, left, bottom, right = op.pads
-        rows_inside = not (top or bottom) and self.launched[1] * self.rows == self._out(op, 2)
+        down = not (top or bottom) and self.launched[1] * self.rows == self._out(op, 2)
         across = not (left or right) and self.launched[0] * self.columns == self._out(op, 3)
-        y = code.bound(y, "y")
-        inside = None if rows_inside else f"((uint){code.text(y)} < {height})"
-        row = code.bound(c * height + y, "q")
-        if storage.image:
-            place = code.text(row) if inside is None else f"({inside} ? {code.text(row)} : -1)"
-            row_name = code.name("q")
-            code.line(f"const int {row_name} = {place};")
-        else:
-            place = code.text(row * width + x0)
-            row_name = code.name("p")
-            code.line(f"__global const {self.type} *{row_name} = {name} + {place};")
         held = {}
-        for column in columns:
-            x = code.text(code.simple(x0 + column))
-            if storage.image:
-                text = code.text(storage.load(name, tirx.Var(f"{x}", "int32"), _var(row_name)))
-            else:
-                checks = [] if inside is None else [inside]
-                checks += [] if across else [f"((uint)({x}) < {width})"]
-                text = f"{row_name}[{column}]"
-                if checks:
-                    text = f"({' && '.join(checks)}) ? {text} : ({self.type})(0)"
-            held[column] = code.name("x")
-            code.line(f"const {self.type} {held[column]} = {text};")
+        for i in range(self.rows):
+            row = code.bound(y + i * self.launched[1] * op.strides[0], "y")
+            inside = "" if down else f"(uint){code.text(row)} < {height}"
+            line = code.bound(c * height + row, "q")
+            if storage.image and inside:
+                line = tirx.Var(code.name("q"), "int32")
+                code.line(f"const int {line.name} = {inside} ? {code.text(c * height + row)} : -1;")
+            for j in range(self.columns):
+                at = code.simple(x + j * self.launched[0] * op.strides[1])
+                if storage.image:
+                    text = code.text(storage.load(name, at, line))
+                else:
+                    beside = "" if across else f"(uint)({code.text(at)}) < {width}"
+                    text = code.text(storage.load(name, code.simple(line * width + at)))
+                    if inside or beside:
+                        both = " && ".join(c for c in (inside, beside) if c)
+                        text = f"({both}) ? {text} : ({self.type})(0)"
+                held[i, j] = code.name("x")
+                code.line(f"const {self.type} {held[i, j]} = {text};")
         return held
 
     def _out(self, op: Windowed, axis: int) -> int:
@@ -108,18 +103,36 @@ class TexelTile:
 
     def store(self, shape: Any, w: Any, h: Any, image: Any, block: Any) -> None:
         """The epilogue of every texel of the tile that lies inside the result."""
-        writer, code = self.writer, self.code
+        writer = self.writer
         anchor = next(
             t for c, t in stages_of(writer.graph)
             if c is writer.group.anchor and is_reduction(t)
         )  # fmt: skip
+        for name, at, inside in self._places(shape, w, h, image, block):
+            writer.graph.staged[anchor.op] = self.reader(name)
+            with self.code.block(inside):
+                writer.store_texel(*at)
+
+    def store_sums(self, shape: Any, w: Any, h: Any, image: Any, block: Any) -> None:
+        """The sums as they are."""
+        out, code = self.writer.out, self.code
+        for name, at, inside in self._places(shape, w, h, image, block):
+            place = [code.text(code.simple(p)) for p in out.place(*at)]
+            with code.block(inside):
+                code.line(out.store("out", name, *place))
+
+    def _places(
+        self, shape: Any, w: Any, h: Any, image: Any, block: Any
+    ) -> Iterator[tuple[str, tuple[Any, ...], str]]:
+        """Each cell's name, place, and the condition under which that is inside the result."""
+        code = self.code
         for i, j, o in self.cells():
             at = (
                 code.simple(image), code.simple(block * self.blocks + o),
                 code.simple(h + i * self.launched[1]), code.simple(w + j * self.launched[0]),
             )  # fmt: skip
             sizes = (shape.out_blocks, shape.height, shape.width)
-            # the last place that each of the tile's steps would take
+            # the last place that a work item's cell has
             most = (
                 (self.items[2] // shape.n - 1) * self.blocks + o,
                 (i + 1) * self.launched[1] - 1,
@@ -130,12 +143,9 @@ class TexelTile:
                 for p, size, last in zip(at[1:], sizes, most, strict=True)
                 if last >= size
             ]
-            name = self.name(i, j, o)
-            writer.graph.staged[anchor.op] = self._reader(name)
-            with code.block(f"if ({' && '.join(checks)})" if checks else ""):
-                writer.store_texel(*at)
+            yield self.name(i, j, o), at, f"if ({' && '.join(checks)})" if checks else ""
 
-    def _reader(self, name: str) -> Any:
+    def reader(self, name: str) -> Any:
         """What the epilogue reads: the sums, in the tensor's dtype."""
         text = f"convert_{self.type}({name})" if self.wide else name
         var = tirx.Var(text, self.dtype)
@@ -148,7 +158,3 @@ class TexelTile:
             return tirx.Var(f"{text}.s{int(lane)}", self.dtype)
 
         return read
-
-
-def _var(name: str) -> Any:
-    return tirx.Var(name, "int32")
