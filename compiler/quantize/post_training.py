@@ -159,8 +159,10 @@ class _Work:
 
         def tried(count: int) -> Steered:
             recipe = self.cut({*kept, *worst[:count]})
-            function = insert(self.plain, recipe)
-            found = drop(right, function, self.samples, self.options.metric, self.progress)
+            found = 0.0
+            if recipe.layers:
+                function = insert(self.plain, recipe)
+                found = drop(right, function, self.samples, self.options.metric, self.progress)
             return Steered(recipe, frozenset(worst[:count]), found)
 
         best, limit = tried(0), self.options.max_drop
