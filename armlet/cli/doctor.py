@@ -7,11 +7,11 @@ import platform
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,7 +19,10 @@ from armlet import settings
 from armlet.errors import ArmletError
 
 from . import show
-from .options import Json
+from .options import Json, Npu
+
+if TYPE_CHECKING:
+    from armlet.targets.npu import BackEnd
 
 OLDEST_PYTHON = (3, 10)
 
@@ -48,16 +51,19 @@ def doctor(
     gpu: Annotated[
         bool, typer.Option("--gpu", help="Check this machine's GPU and OpenCL driver instead.")
     ] = False,
+    npu: Npu = None,
     json: Json = False,
 ) -> None:
     """Checks Python, packages, the C toolchain, the CPU and the cache.
 
     With --target, compiles and links a tiny model for each, and runs it where that can be done
-    here; with --gpu, has the GPU run one. Exit status 1 if something is missing or does not work.
+    here; with --gpu, has the GPU run one; with --npu, says whether these accelerators' compilers
+    are here. Exit status 1 if something is missing or does not work.
     """
     if show_settings:
         return _settings(json)
-    others = {"gpu": _gpu} if gpu else _of_targets(target) if target else None
+    others = _of_back_ends(npu or ())
+    others |= {"gpu": _gpu} if gpu else _of_targets(target) if target else {}
     diagnose(others or EXAMINATIONS, json)
 
 
@@ -264,6 +270,22 @@ EXAMINATIONS: dict[str, Callable[[], Finding]] = {
 
 
 # -- other targets --------------------------------------------------------------------------------
+
+
+def _of_back_ends(names: Sequence[str]) -> dict[str, Callable[[], Finding]]:
+    from functools import partial
+
+    from armlet.targets.npu import back_end
+
+    return {name: partial(_back_end, name, back_end(name)) for name in names}
+
+
+def _back_end(name: str, found: BackEnd) -> Finding:
+    """Whether regions can be compiled here; whether they run is the device's matter."""
+    if reason := found.missing():
+        what, _, way_out = reason.partition(": ")
+        return Finding(name, "bad", what, way_out)
+    return Finding(name, "ok", f"regions for {found} compile here (version {found.version})")
 
 
 def _of_targets(text: str) -> dict[str, Callable[[], Finding]]:

@@ -89,7 +89,7 @@ class BackEnd(ABC):
         """Of whatever decides on a blob's bytes: the back end's code and the vendor's tools."""
 
     def missing(self) -> str:
-        """What has to be installed before ``compile`` works, as a sentence; "" if nothing."""
+        """What ``compile`` lacks here, and the way out: "X is missing: pip install x"; or ""."""
         return ""
 
     @abstractmethod

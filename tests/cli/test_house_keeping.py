@@ -34,6 +34,15 @@ def test_the_doctor_finds_this_machine_healthy(shell, document):
     assert {"what", "status", "text", "way_out"} <= report["findings"][0].keys()
 
 
+def test_the_doctor_tells_whether_an_accelerators_compiler_is_here(document, monkeypatch):
+    from armlet.targets.npu.qnn import Qnn
+
+    monkeypatch.setattr(Qnn, "missing", lambda self: "the compiler is missing: pip install x")
+    (finding,) = document("doctor", "--npu", "qnn:v73", status=1)["findings"]
+    assert (finding["what"], finding["status"]) == ("qnn:v73", "bad")
+    assert (finding["text"], finding["way_out"]) == ("the compiler is missing", "pip install x")
+
+
 def test_the_doctor_tells_of_a_broken_toolchain(document, monkeypatch, tmp_path):
     from armlet.compiler.link import toolchain
 
