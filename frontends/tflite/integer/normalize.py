@@ -105,20 +105,17 @@ def _int16_rows(b: Emitter, differences: Value, factor: float, out: Scale) -> Va
     total = _sum(b, exponential)
     zeros = b.call("leading_zeros", total)
 
-    def power(offset: int, sign: int) -> Value:
-        """2^(offset + sign * zeros), at most 2^30."""
-        exponents = np.clip(offset + sign * np.arange(32), 0, 30)
-        return b.call("lookup", zeros, b.const((1 << exponents).astype(np.int32)), first=0)
-
-    def down(x: Value, bits: int) -> Value:
-        return b.call("div", b.call("add", x, b.full(x, 1 << bits >> 1)), b.full(x, 1 << bits))
-
-    moved = b.call("mul", b.cast(total, "int64"), b.cast(power(-1, 1), "int64"))
-    place = b.call("sub", b.cast(down(moved, 14), "int32"), b.const(3 << 15, "int32"))
+    powers = (1 << np.clip(np.arange(32) - 1, 0, 30)).astype(np.int32)
+    left = b.call("lookup", zeros, b.const(powers), first=0)
+    moved = b.call("mul", b.cast(total, "int64"), b.cast(left, "int64"))
+    one = b.const(1, "int32")
+    place = b.call("multiply_wide", moved, one, b.const(-1, "int32"))  # by 2^-14
+    place = b.call("sub", place, b.const(3 << 15, "int32"))
     ends = segments(lambda v: 1 / (1 + v), (1 / _STEPS, -32768), (2 / _STEPS, 0), np.float64)
     table = interpolated(ends, np.arange(-32768, 32768)).astype(np.int32)
     reciprocal = b.call("lookup", place, b.const(table), first=-32768)
     product = b.call("mul", exponential, reciprocal)
-    rounded = b.call("div", b.call("add", product, power(30, -1)), power(31, -1))
+    shift = b.call("sub", b.const(16, "int32"), zeros)
+    rounded = b.call("multiply_wide", b.cast(product, "int64"), one, shift)
     held = b.call("maximum", b.call("minimum", rounded, b.full(rounded, 32767)), b.full(rounded, 0))
     return b.cast(held, out.dtype)

@@ -42,12 +42,14 @@ def average_pool(
     ones = np.ones((1, 1, *b.static(x)[2:]), np.float64)
     count = _window_sums(b, b.const(ones), 1, kernel, slides)
     assert isinstance(count, Const)
-    number = b.const(count.data.astype(np.int32))
-    half = b.const(number.data // 2)
     positive = b.call("greater", total, b.full(total, 0))
+    half = b.const(count.data.astype(np.int32) // 2)
     nudged = b.call("where", positive, b.call("add", total, half), b.call("sub", total, half))
+    # of so few bits a quotient of floats is cut off as that of integers is; Armv7 has no other
+    real = "float64" if out.dtype == "int16" else "float32"
+    quotient = b.call("div", b.cast(nudged, real), b.const(count.data, real))
     low, high = (int(v) for v in np.clip(bounds(out, fused_activation_function), *out.limits))
-    mean = b.call("div", nudged, number)
+    mean = b.cast(quotient, "int32")
     held = b.call("minimum", b.call("maximum", mean, b.full(mean, low)), b.full(mean, high))
     return b.transpose(b.cast(held, out.dtype), CHANNELS_LAST)
 
@@ -144,9 +146,17 @@ def resize_bilinear(
     y = b.cast(x, "int64" if dtype == "int16" else "int32")
     for axis, table in enumerate(tables, 2):
         y = b.call("add", *_weighted(b, y, axis, table))
+    return b.transpose(b.cast(_rounded(b, y), dtype), CHANNELS_LAST)
+
+
+def _rounded(b: Emitter, y: Value) -> Value:
+    """y / 2^20, halves away from zero."""
+    if y.type.dtype == "int32":
+        twice = b.call("mul", y, b.full(y, 2))
+        return b.call("multiply_fixed", twice, b.const(1 << 30, "int32"), b.const(20, "int32"))
     half = b.call("mul", b.call("sign", y), b.full(y, 1 << 19))
-    y = b.call("div", b.call("add", y, half), b.full(y, 1 << 20))
-    return b.transpose(b.cast(y, dtype), CHANNELS_LAST)
+    real = b.cast(b.call("add", y, half), "float64")
+    return b.cast(b.call("mul", real, b.full(real, 2.0**-20)), "int32")
 
 
 #: of the output's places along an axis: the pixels read, and their weights

@@ -62,10 +62,10 @@ def _sums(
 
 def _wide_sums(b: Emitter, x: Value, w: Value, bias: Value | None, **attributes: Any) -> Value:
     """Of int16: of both bytes apart, each in int32."""
-    wide = b.cast(x, "int32")
-    low = b.call("mod", wide, b.full(wide, 256), fmod=0)
-    high = b.call("div", b.call("sub", wide, low), b.full(wide, 256))
-    parts = b.cast(high, "int8"), b.cast(low, "uint8")
+    low = b.cast(x, "uint8")
+    rest = b.call("sub", b.cast(x, "int32"), b.cast(low, "int32"))
+    high = b.call("multiply_fixed", rest, b.const(1 << 23, "int32"), b.const(0, "int32"))
+    parts = b.cast(high, "int8"), low
     above, below = (b.cast(b.call("conv2d", v, w, **attributes), "int64") for v in parts)
     sums = b.call("add", b.call("mul", above, b.full(above, 256)), below)
     if bias is None:
