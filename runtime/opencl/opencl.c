@@ -63,60 +63,6 @@ static bool make_launches(gpu_region *r, opencl_message message) {
     return true;
 }
 
-static bool make_region(gpu_region *r, const armlet_npu_blob *blob, opencl_message message) {
-    const char *wrong = program_open(blob->data, blob->bytes, &r->program);
-    if (wrong) return opencl_fail(message, "the region's GPU program cannot be used: %s", wrong);
-    const program_header *h = r->program.header;
-    r->most_ns = (int64_t)blob->max_kernel_ms * NS_PER_MS;
-    r->programs = calloc((size_t)h->source_count + 1, sizeof *r->programs);
-    r->launches = calloc((size_t)h->launch_count + 1, sizeof *r->launches);
-    if (!r->programs || !r->launches) return opencl_fail(message, "out of memory");
-    r->device = opencl_acquire(message);
-    if (!r->device || !check_features(r, message) || !make_queue(r, message) ||
-        !memory_make(r->device, &r->program, &r->memory, message))
-        return false;
-    snprintf(r->to, sizeof r->to, "to %s", r->device->name);
-    snprintf(r->from, sizeof r->from, "from %s", r->device->name);
-    /* Last, as it may leave a note of the cache in the message. */
-    return opencl_build(r->device, &r->program, blob->cache_dir, r->most_ns != 0, r->programs, message) &&
-           make_launches(r, message);
-}
-
-static void destroy(void *region) {
-    gpu_region *r = region;
-    if (!r) return;
-    if (r->device) {
-        const opencl_api *cl = &r->device->cl;
-        if (r->queue && !r->lost) cl->clFinish(r->queue);
-        for (uint32_t i = 0; i < r->program.header->launch_count; i++)
-            launch_free(r->device, &r->launches[i]);
-        for (uint32_t i = 0; i < r->program.header->source_count; i++)
-            if (r->programs[i]) cl->clReleaseProgram(r->programs[i]);
-        memory_free(r->device, &r->program, &r->memory);
-        if (r->queue) cl->clReleaseCommandQueue(r->queue);
-        opencl_release();
-    }
-    free(r->launches);
-    free(r->programs);
-    free(r);
-}
-
-static armlet_status create(const armlet_npu_blob *blob, void **region, char *error, size_t error_bytes) {
-    opencl_message message = {error, error_bytes};
-    *region = NULL;
-    gpu_region *r = calloc(1, sizeof *r);
-    if (!r) {
-        opencl_fail(message, "out of memory");
-        return ARMLET_UNAVAILABLE;
-    }
-    if (!make_region(r, blob, message)) {
-        destroy(r);
-        return ARMLET_UNAVAILABLE;
-    }
-    *region = r;
-    return ARMLET_OK;
-}
-
 /* Keeps the first failure's place. */
 typedef struct {
     cl_int status;
@@ -160,6 +106,94 @@ static bool take_outputs(gpu_region *r, void *const *outputs, outcome *o) {
     return good(o, r->device->cl.clFinish(r->queue), "its end");
 }
 
+static bool failed(const gpu_region *r, const outcome *o, opencl_message message) {
+    return opencl_fail(message, "the GPU %s failed at %.80s: %s (%d)", r->device->name, o->where,
+                       opencl_error(o->status), o->status);
+}
+
+/* A run on zeros. Drivers that compile a kernel at its first launch do it now, and not in the
+ * application's first run, and give it away with their binaries. */
+static bool rehearse(gpu_region *r, opencl_message message) {
+    const program_view *p = &r->program;
+    outcome o = {CL_SUCCESS, ""};
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < p->header->input_count; i++)
+        if (p->buffers[p->inputs[i]].bytes > most) most = p->buffers[p->inputs[i]].bytes;
+    void *zeros = calloc(1, (size_t)most + 1);
+    if (!zeros) return opencl_fail(message, "out of memory");
+    bool done = true;
+    for (uint32_t i = 0; done && i < p->header->input_count; i++) {
+        uint32_t place = p->inputs[i];
+        done = good(&o, memory_write(r->device, r->queue, r->memory.buffers[place], zeros,
+                                     (size_t)p->buffers[place].bytes), "its inputs");
+    }
+    done = done && put_launches(r, false, &o);
+    cl_int end = r->device->cl.clFinish(r->queue); /* also of what went before a failure */
+    done = done && good(&o, end, "its end");
+    free(zeros);
+    return done || failed(r, &o, message);
+}
+
+static bool make_region(gpu_region *r, const armlet_npu_blob *blob, opencl_message message) {
+    const char *wrong = program_open(blob->data, blob->bytes, &r->program);
+    if (wrong) return opencl_fail(message, "the region's GPU program cannot be used: %s", wrong);
+    const program_header *h = r->program.header;
+    r->most_ns = (int64_t)blob->max_kernel_ms * NS_PER_MS;
+    r->programs = calloc((size_t)h->source_count + 1, sizeof *r->programs);
+    r->launches = calloc((size_t)h->launch_count + 1, sizeof *r->launches);
+    if (!r->programs || !r->launches) return opencl_fail(message, "out of memory");
+    r->device = opencl_acquire(message);
+    if (!r->device || !check_features(r, message) || !make_queue(r, message) ||
+        !memory_make(r->device, &r->program, &r->memory, message))
+        return false;
+    snprintf(r->to, sizeof r->to, "to %s", r->device->name);
+    snprintf(r->from, sizeof r->from, "from %s", r->device->name);
+    bool compiled = false;
+    const char *folder = blob->cache_dir;
+    if (!opencl_build(r->device, &r->program, folder, r->most_ns != 0, r->programs, &compiled, message) ||
+        !make_launches(r, message))
+        return false;
+    if (!folder || !compiled) return true;
+    if (!rehearse(r, message)) return false;
+    opencl_keep(r->device, &r->program, folder, r->most_ns != 0, r->programs, message);
+    return true;
+}
+
+static void destroy(void *region) {
+    gpu_region *r = region;
+    if (!r) return;
+    if (r->device) {
+        const opencl_api *cl = &r->device->cl;
+        if (r->queue && !r->lost) cl->clFinish(r->queue);
+        for (uint32_t i = 0; i < r->program.header->launch_count; i++)
+            launch_free(r->device, &r->launches[i]);
+        for (uint32_t i = 0; i < r->program.header->source_count; i++)
+            if (r->programs[i]) cl->clReleaseProgram(r->programs[i]);
+        memory_free(r->device, &r->program, &r->memory);
+        if (r->queue) cl->clReleaseCommandQueue(r->queue);
+        opencl_release();
+    }
+    free(r->launches);
+    free(r->programs);
+    free(r);
+}
+
+static armlet_status create(const armlet_npu_blob *blob, void **region, char *error, size_t error_bytes) {
+    opencl_message message = {error, error_bytes};
+    *region = NULL;
+    gpu_region *r = calloc(1, sizeof *r);
+    if (!r) {
+        opencl_fail(message, "out of memory");
+        return ARMLET_UNAVAILABLE;
+    }
+    if (!make_region(r, blob, message)) {
+        destroy(r);
+        return ARMLET_UNAVAILABLE;
+    }
+    *region = r;
+    return ARMLET_OK;
+}
+
 /* The crossings by the clock, with the queue empty before and after each; the launches by their events. */
 static bool run_measured(gpu_region *r, const void *const *inputs, void *const *outputs, outcome *o) {
     const opencl_api *cl = &r->device->cl;
@@ -191,8 +225,7 @@ static armlet_status run(void *region, const void *const *inputs, void *const *o
         done = put_inputs(r, inputs, &o) && put_launches(r, false, &o) && take_outputs(r, outputs, &o);
     if (done) return ARMLET_OK;
     r->lost = true;
-    opencl_fail(message, "the GPU %s failed at %.80s: %s (%d)", r->device->name, o.where,
-                opencl_error(o.status), o.status);
+    failed(r, &o, message);
     return ARMLET_UNAVAILABLE;
 }
 

@@ -94,35 +94,37 @@ static bool take_binaries(const opencl_device *d, cl_program *programs, uint32_t
     return told;
 }
 
-static const char *store(const opencl_device *d, const char *folder, const cache_key *key,
-                         cl_program *programs, uint32_t count) {
-    cache_binaries b = {0};
-    const char *problem = "the driver does not give away what it compiled, or it is too large to keep";
-    if (take_binaries(d, programs, count, &b)) problem = cache_store(folder, key, &b);
-    binaries_free(&b);
-    return problem;
+/* Programs for launches that may be cut are others. */
+static cache_key key_of(const opencl_device *d, const program_view *p, bool split) {
+    const unsigned char variant = split;
+    return (cache_key){hash_more(p->header->source_hash, &variant, 1), d->identity};
 }
 
-bool opencl_build(const opencl_device *d, const program_view *p, const char *cache_folder, bool split,
-                  cl_program *programs, opencl_message message) {
+void opencl_keep(const opencl_device *d, const program_view *p, const char *folder, bool split,
+                 cl_program *programs, opencl_message message) {
+    cache_binaries b = {0};
+    cache_key key = key_of(d, p, split);
+    const char *problem = "the driver does not give away what it compiled, or it is too large to keep";
+    if (take_binaries(d, programs, p->header->source_count, &b)) problem = cache_store(folder, &key, &b);
+    binaries_free(&b);
+    if (problem) opencl_fail(message, "%s: kernels are compiled at every open", problem);
+}
+
+bool opencl_build(const opencl_device *d, const program_view *p, const char *folder, bool split,
+                  cl_program *programs, bool *compiled, opencl_message message) {
     uint32_t count = p->header->source_count;
-    const unsigned char variant = split;
-    cache_key key = {hash_more(p->header->source_hash, &variant, 1), d->identity};
-    const char *ignored = NULL, *unkept = NULL;
-    opencl_fail(message, "%s", "");
-    if (!cache_folder) return build_sources(d, p, split, programs, message);
+    cache_key key = key_of(d, p, split);
+    const char *ignored = NULL;
     cache_binaries b;
-    if (cache_load(cache_folder, &key, count, &b, &ignored)) {
+    *compiled = false;
+    opencl_fail(message, "%s", "");
+    if (folder && cache_load(folder, &key, count, &b, &ignored)) {
         bool taken = build_binaries(d, p, &b, programs);
         binaries_free(&b);
         if (taken) return true;
         ignored = "the driver refused what the GPU cache had";
     }
-    if (!build_sources(d, p, split, programs, message)) return false;
-    unkept = store(d, cache_folder, &key, programs, count);
-    if (unkept)
-        opencl_fail(message, "%s: kernels are compiled at every open", unkept);
-    else if (ignored)
-        opencl_fail(message, "%s: kernels were compiled anew", ignored);
-    return true;
+    *compiled = build_sources(d, p, split, programs, message);
+    if (*compiled && ignored) opencl_fail(message, "%s: kernels were compiled anew", ignored);
+    return *compiled;
 }
