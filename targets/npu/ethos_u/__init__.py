@@ -34,8 +34,10 @@ from .blob import pack
 BYTE, LAUNCH = 1e-9, 50e-6
 #: a step of fewer multiply-adds is not worth its start on any of the chips
 LEAST_MACS = 200_000
-#: limits of a window, from ``vela --supported-ops-report`` of version 5.2
-MOST_STRIDE, MOST_HEIGHT, MOST_TAPS = 3, 64, 64 * 64
+#: ``vela --supported-ops-report`` of version 5.2 has these limits of strides and of the sum of a
+#: channel's absolute weights; windows are those of every convolution that its chips do, and smaller
+#: than those of pooling
+MOST_STRIDE, MOST_WEIGHT, MOST_HEIGHT, MOST_TAPS = 3, 8323072, 64, 64 * 64
 
 
 class EthosU(Int8BackEnd):
@@ -72,6 +74,10 @@ class EthosU(Int8BackEnd):
                 return f"it has strides {op.strides}, and {MOST_STRIDE} is the most"
             if reach[0] > MOST_HEIGHT or math.prod(reach) > MOST_TAPS:
                 return f"it has a window of {reach[0]}x{reach[1]}"
+        if layer.weights is not None:
+            weight = np.abs(layer.weights.astype(np.int64)).reshape(len(layer.weights), -1).sum(1)
+            if weight.max() > MOST_WEIGHT:
+                return f"its weights sum up to {weight.max()}, and {MOST_WEIGHT} is the most"
         return ""
 
     def estimate(self, region: Function) -> Estimate:
