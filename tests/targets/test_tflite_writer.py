@@ -48,7 +48,7 @@ def apart(function) -> np.ndarray:
 def test_a_layer_is_what_litert_computes_but_for_numbers_between_two_integers(name, dtype):
     steps = apart(layers(dtype)[name])
     assert steps.max() <= 1
-    # LiteRT's mean rounds otherwise than this one, on up to half of the elements: one step either way
+    # LiteRT's mean rounds otherwise than this one, which shows in up to half of the elements
     assert (steps > 0).mean() < (0.5 if name == "mean" else 0.02)
 
 
