@@ -31,7 +31,7 @@ from .template import GpuTemplate, Storages
 from .tile import TexelTile
 
 #: registers of 32 bits beside accumulators: addresses, counters, what is loaded
-OTHER_REGISTERS = 12
+OTHER_REGISTERS = 16
 #: work items of a group: a wave of the widest
 THREADS = 64
 #: bytes of weights in local memory for a work-group
@@ -105,7 +105,9 @@ def tiles_for(shape: Shape, gpu: Gpu, dtype: str) -> list[Config]:
     together = shape.kernel[1] if 1 < shape.kernel[1] <= 5 else 1 + staging
     found: list[Config] = []
     for rows, columns, blocks in itertools.product((1, 2, 4), (1, 2, 4, 7), sizes):
-        registers = rows * columns * blocks * (4 if dtype == "float32" else 2)
+        # staged weights leave the compiler room to load late; others are loaded with the texels
+        loaded = 0 if staging else rows * columns * together + LANES
+        registers = (rows * columns * blocks + loaded) * (4 if dtype == "float32" else 2)
         fits = registers + OTHER_REGISTERS <= gpu.registers
         inside = columns <= shape.width and rows <= shape.height and blocks < 2 * per_group
         if fits and inside and (shape.group == 1 or per_group % blocks == 0):
