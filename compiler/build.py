@@ -140,7 +140,7 @@ def _prepare(
         progress("passes", len(stages) - 1, len(todo) - 1)
 
     observe("import", module.main)
-    canonical = pipeline.run(module.main, observe=observe)
+    canonical = pipeline.run(module.main, pipeline.CANONICALIZE, observe)
     passes = cpu_passes(canonical, target, records, half)
     todo += [PARTITION] * bool(back_ends) + [name for name, _ in passes]
     made = Partition(cut(canonical, [(canonical.bindings, None)]))

@@ -124,7 +124,6 @@ def test_an_output_that_nothing_makes_is_a_problem_only_if_it_is_read() -> None:
     "data_type, name",
     [
         (onnx.TensorProto.BFLOAT16, "BFLOAT16"),
-        (onnx.TensorProto.INT4, "INT4"),
         (onnx.TensorProto.FLOAT8E4M3FN, "FLOAT8E4M3FN"),
         (onnx.TensorProto.STRING, "STRING"),
         (onnx.TensorProto.COMPLEX64, "COMPLEX64"),
