@@ -175,3 +175,22 @@ def test_functions_of_the_c_library_take_their_arguments_as_its_abi_says(chosen,
     made = api.compile(one_node("Acosh", (4, 9)), chosen, data={"x0": ACOSH})
     assert {"libm.so", "libm.so.6"} & set(Elf(made.path.read_bytes()).needed)
     np.testing.assert_allclose(made.run({"x0": ACOSH})["y"], np.arccosh(ACOSH), rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint32"])
+def test_integers_are_divided_where_the_processor_does_not(dtype, tmp_path):
+    chosen = target("linux-armv7")
+    if why_not := emulator.find(chosen).missing:
+        pytest.skip(why_not)
+    x = np.arange(15, dtype=dtype).reshape(3, 5) * np.array(-(1 << 20)).astype(dtype)
+    z = np.arange(1, 16, dtype=dtype).reshape(3, 5)
+    code = onnx.helper.np_dtype_to_tensor_dtype(x.dtype)
+    info = {n: onnx.helper.make_tensor_value_info(n, code, [3, 5]) for n in ("x", "z", "y")}
+    node = onnx.helper.make_node("Div", ["x", "z"], ["y"], name="div")
+    graph = onnx.helper.make_graph([node], "divide", [info["x"], info["z"]], [info["y"]])
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    path = tmp_path / "divide.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    made = api.compile(path, chosen, data={"x": x, "z": z})
+    y = made.run({"x": x, "z": z})["y"]
+    np.testing.assert_array_equal(y, (x.astype("i8") / z).astype("i8").astype(dtype))
