@@ -14,14 +14,9 @@ from armlet.targets.npu import BackEnd, Estimate, Rejected, Supported, boundary_
 
 from .lower import compile_region, on_gpu
 from .pack import pack
+from .prices import COPY, START, seconds
 from .shim import API, SHIM
 
-#: bytes in a second that go to a GPU's buffers or come from them: copies in one memory
-COPY = 4e9
-#: seconds of starting a region and waiting for its end
-START = 100e-6
-#: shares of a GPU's arithmetic and memory that kernels reach, as those of good libraries do
-ARITHMETIC, MEMORY = 0.12, 0.6
 #: steps that follow one another in time: a work item for each would be idle
 _RECURRENT = ("lstm", "gru", "gru_reset_first", "rnn")
 #: relative to the largest magnitude of an output
@@ -84,13 +79,8 @@ class OpenCl(BackEnd):
         return Estimate(
             transfer=boundary_bytes(region) / COPY,
             launch=START + len(groups) * self.gpu.launch_us * 1e-6,
-            work=sum(self._seconds(group) for group in groups),
+            work=sum(seconds(group, self.gpu) for group in groups),
         )
-
-    def _seconds(self, group: Group) -> float:
-        arithmetic = group.macs / (self.gpu.macs_per_ns(group.dtype) * 1e9 * ARITHMETIC)
-        moved = sum(v.type.bytes for v in (*group.inputs, group.output))
-        return max(arithmetic, moved / (self.gpu.gbps * 1e9 * MEMORY))
 
     def compile(self, region: Function) -> bytes:
         return pack(compile_region(self._narrowed(region), self.gpu))

@@ -23,6 +23,7 @@ from armlet.targets.gpu import Gpu
 
 from .forms import BLOCK, choose
 from .plan import assemble
+from .prices import seconds
 from .program import Program
 
 
@@ -101,4 +102,5 @@ def _steps(group: Group, gpu: Gpu, storage: dict[Value | Scratch, Storage]) -> t
             f"{group.text}",
             where=group.source,
         ) from error
-    return steps
+    share = seconds(group, gpu) / len(steps)
+    return tuple(replace(step, seconds=share) for step in steps)

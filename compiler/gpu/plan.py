@@ -60,7 +60,7 @@ def assemble(
         launches=tuple(
             Launch(
                 kernels.index(s.name), tuple(index[root(a)] for a in s.arguments),
-                s.global_size, s.local_size, s.layer,
+                s.global_size, s.local_size, s.layer, s.seconds * 1e9,
             )
             for s in steps
         ),

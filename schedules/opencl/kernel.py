@@ -47,6 +47,8 @@ class Step:
     global_size: tuple[int, ...]
     local_size: tuple[int, ...]
     layer: str
+    #: that it is expected to take
+    seconds: float = 0.0
 
     @property
     def source(self) -> str:

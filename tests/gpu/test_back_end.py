@@ -52,6 +52,14 @@ def test_a_program_says_what_it_needs():
     assert unpack(OpenCl("mali-g57").compile(convolution(8, 6))).needs == ()
 
 
+def test_launches_are_expected_to_take_what_the_region_is_priced_at():
+    back_end, region = OpenCl("adreno-660"), convolution(64, 28)
+    launches = unpack(back_end.compile(region)).launches
+    assert all(launch.expected_ns > 0 for launch in launches)
+    told = sum(launch.expected_ns for launch in launches)
+    assert told == pytest.approx(back_end.estimate(region).work * 1e9, abs=len(launches))
+
+
 def test_unknown_gpus_are_refused():
     with pytest.raises(TargetError, match="unknown GPU"):
         OpenCl("adreno-9000")

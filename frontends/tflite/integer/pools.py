@@ -45,7 +45,7 @@ def average_pool(
     positive = b.call("greater", total, b.full(total, 0))
     half = b.const(count.data.astype(np.int32) // 2)
     nudged = b.call("where", positive, b.call("add", total, half), b.call("sub", total, half))
-    # of so few bits a quotient of floats is cut off as that of integers is; Armv7 has no other
+    # of so few bits a quotient of floats is cut off as that of integers is, and is an instruction
     real = "float64" if out.dtype == "int16" else "float32"
     quotient = b.call("div", b.cast(nudged, real), b.const(count.data, real))
     low, high = (int(v) for v in np.clip(bounds(out, fused_activation_function), *out.limits))

@@ -35,8 +35,7 @@ BYTE, LAUNCH = 1e-9, 50e-6
 #: a step of fewer multiply-adds is not worth its start on any of the chips
 LEAST_MACS = 200_000
 #: ``vela --supported-ops-report`` of version 5.2 has these limits of strides and of the sum of a
-#: channel's absolute weights; windows are those of every convolution that its chips do, and smaller
-#: than those of pooling
+#: channel's absolute weights; windows are kept well below its limit of pooling, the only one it has
 MOST_STRIDE, MOST_WEIGHT, MOST_HEIGHT, MOST_TAPS = 3, 8323072, 64, 64 * 64
 
 
